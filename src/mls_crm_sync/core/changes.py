@@ -1,0 +1,139 @@
+"""What changed: the diff of two normal forms, and the name each change has in the trade.
+
+The diff is the truth, the hash is a shortcut. A change is typed by its field (`fields.py`) and, for StandardStatus,
+by where the listing came from: a Pending, Hold or Withdrawn listing that is Active again is *back on market*; a
+Closed, Expired or Canceled one that is Active again under the same key is *relisted*. No IO, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from .errors import RecordRejected
+from .hashing import content_hash
+from .listing import Normalised, Normaliser, overlay
+
+_BACK_ON_MARKET_FROM = frozenset({"Pending", "Hold", "Withdrawn"})
+_RELISTED_FROM = frozenset({"Closed", "Expired", "Canceled"})
+
+
+class ChangeType(StrEnum):
+    NEW = "new"
+    PRICE = "price"
+    STATUS = "status"
+    BACK_ON_MARKET = "back_on_market"
+    RELISTED = "relisted"
+    RENORMALISED = "renormalised"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field of one listing. None stands for "no value"; a NEW change has no field."""
+
+    type: ChangeType
+    field: str | None = None
+    previous: Any = None
+    new: Any = None
+
+
+class Outcome(StrEnum):
+    NEW = "new"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"  # the same facts in other clothes
+    OLDER = "older"  # a source revision before the stored one: nothing of it is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database holds of a listing, read under its lock."""
+
+    fields: Mapping[str, Any]
+    content_hash: bytes
+    norm_version: str
+    modified_at: datetime | None
+    payload: Mapping[str, Any] | None  # needed only where norm_version is not today's, and to overlay
+    purged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    outcome: Outcome
+    fields: Mapping[str, Any]  # after
+    content_hash: bytes
+    modified_at: datetime | None
+    changes: tuple[Change, ...]
+
+    @property
+    def writes_fields(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def market_types(self) -> tuple[ChangeType, ...]:
+        """The types the outside is told of: all but `renormalised`, each once, sorted."""
+        return tuple(sorted({c.type for c in self.changes} - {ChangeType.RENORMALISED}))
+
+
+def decide(stored: Stored | None, incoming: Normalised, normaliser: Normaliser) -> Decision:
+    """Return what becomes of a listing when `incoming` arrives; pure, called under the listing's row lock."""
+    if stored is None or stored.purged:
+        return _new(incoming, normaliser)
+    before, renormalised = _in_todays_form(stored, normaliser)
+    if _is_older(incoming.modified_at, stored.modified_at):
+        digest = content_hash(normaliser.hashed(before)) if renormalised else stored.content_hash
+        return Decision(Outcome.OLDER, before, digest, stored.modified_at, renormalised)
+    after = overlay(before, incoming)
+    changes = tuple(diff(before, after, normaliser))
+    return Decision(
+        outcome=Outcome.CHANGED if changes else Outcome.UNCHANGED,
+        fields=after if changes else before,
+        content_hash=content_hash(normaliser.hashed(after)),
+        modified_at=incoming.modified_at or stored.modified_at,
+        changes=renormalised + changes,
+    )
+
+
+def diff(before: Mapping[str, Any], after: Mapping[str, Any], normaliser: Normaliser) -> Iterable[Change]:
+    """Yield the changes between two normal forms, by field name."""
+    for name in sorted(before.keys() | after.keys()):
+        previous, new = before.get(name), after.get(name)
+        if previous != new:
+            yield Change(_type_of(name, previous, new, normaliser), name, previous, new)
+
+
+def _new(incoming: Normalised, normaliser: Normaliser) -> Decision:
+    digest = content_hash(normaliser.hashed(incoming.fields))
+    return Decision(Outcome.NEW, incoming.fields, digest, incoming.modified_at, (Change(ChangeType.NEW),))
+
+
+def _in_todays_form(stored: Stored, normaliser: Normaliser) -> tuple[Mapping[str, Any], tuple[Change, ...]]:
+    """Bring what an older normaliser made into today's form, from the payload it was made of."""
+    if stored.norm_version == normaliser.version or stored.payload is None:
+        return stored.fields, ()
+    try:
+        today = normaliser.normalise(stored.payload).fields
+    except RecordRejected:  # today's rules refuse what yesterday's took: the incoming record decides, the stored stays
+        return stored.fields, ()
+    changes = (
+        Change(ChangeType.RENORMALISED, name, stored.fields.get(name), today.get(name))
+        for name in sorted(stored.fields.keys() | today.keys())
+        if stored.fields.get(name) != today.get(name)
+    )
+    return today, tuple(changes)
+
+
+def _is_older(incoming: datetime | None, stored: datetime | None) -> bool:
+    return incoming is not None and stored is not None and incoming < stored
+
+
+def _type_of(name: str, previous: Any, new: Any, normaliser: Normaliser) -> ChangeType:  # noqa: ANN401 - JSON values
+    if name == "StandardStatus" and new == "Active":
+        if previous in _BACK_ON_MARKET_FROM:
+            return ChangeType.BACK_ON_MARKET
+        if previous in _RELISTED_FROM:
+            return ChangeType.RELISTED
+    return ChangeType(normaliser.change_type(name))

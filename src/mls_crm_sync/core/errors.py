@@ -1,0 +1,218 @@
+"""Every error the product raises on purpose, sorted by consequence.
+
+Domain errors know no HTTP and no exit code: they carry facts, and the edges (`cli`, `api`) translate them.
+The class docstring is the title a person reads; `code` is the stable word a program reads.
+
+    SyncError
+    ├── Refused              the caller asked for something that cannot be; nothing was changed
+    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, QuarantineNotFound
+    │   ├── Conflict         AlreadyLinked, NotLinked, VersionMismatch, AmbiguousListingKey, IdTaken
+    │   └── InvalidInput     a member of the request is not valid
+    ├── RecordRejected       one record is broken: quarantine it, go on with the rest
+    ├── SourceBroken         the delivery cannot be read on: what was stored stays, the pass is not complete
+    ├── RunLost              the run is no longer ours (given away, cancelled): stop writing
+    ├── StoreUnavailable     the database is away, full or busy: try again later
+    └── SetupError           the installation must be mended by a person first
+"""
+
+from __future__ import annotations
+
+
+class SyncError(Exception):
+    """Something went wrong"""
+
+    code = "error"
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def hint(self) -> str | None:
+        """What the reader can do about it, or None when the message says all."""
+        return None
+
+
+class Refused(SyncError):
+    """The request was refused"""
+
+    code = "refused"
+
+
+class NotFound(Refused):
+    """Not found"""
+
+    code = "not_found"
+
+
+class ListingNotFound(NotFound):
+    """There is no such listing"""
+
+    code = "listing_not_found"
+
+    def __init__(self, property_id: str, *, key: str = "id") -> None:
+        super().__init__(f"no listing has the {key} {property_id!r}")
+        self.property_id = property_id
+
+    @property
+    def hint(self) -> str:
+        return "listings come in with `mls-crm-sync ingest FILE`; `mls-crm-sync listings list` shows their ids"
+
+
+class CrmPropertyNotFound(NotFound):
+    """There is no such CRM property"""
+
+    code = "crm_property_not_found"
+
+    def __init__(self, crm_id: str) -> None:
+        super().__init__(f"no CRM property has the id {crm_id!r}")
+        self.crm_id = crm_id
+
+    @property
+    def hint(self) -> str:
+        return "CRM properties come in with `mls-crm-sync crm import FILE`; `mls-crm-sync crm list` shows their ids"
+
+
+class QuarantineNotFound(NotFound):
+    """There is no such quarantined record"""
+
+    code = "quarantine_not_found"
+
+    def __init__(self, quarantine_id: int) -> None:
+        super().__init__(f"no quarantined record has the id {quarantine_id}")
+        self.quarantine_id = quarantine_id
+
+
+class Conflict(Refused):
+    """The request does not fit the present state"""
+
+    code = "conflict"
+
+
+class AlreadyLinked(Conflict):
+    """The CRM property is linked to another listing"""
+
+    code = "already_linked"
+
+    def __init__(self, crm_id: str, property_id: str) -> None:
+        super().__init__(f"CRM property {crm_id!r} is linked to listing {property_id!r}")
+        self.crm_id = crm_id
+        self.property_id = property_id
+
+    @property
+    def hint(self) -> str:
+        return f"to move it, say --move, or `mls-crm-sync unlink {self.crm_id}` first"
+
+
+class NotLinked(Conflict):
+    """The CRM property is not linked"""
+
+    code = "not_linked"
+
+    def __init__(self, crm_id: str) -> None:
+        super().__init__(f"CRM property {crm_id!r} is not linked to a listing")
+        self.crm_id = crm_id
+
+
+class VersionMismatch(Conflict):
+    """Somebody else changed it in the meantime"""
+
+    code = "version_mismatch"
+
+    def __init__(self, crm_id: str, expected: int, actual: int) -> None:
+        super().__init__(f"CRM property {crm_id!r} is at version {actual}, not {expected}")
+        self.crm_id, self.expected, self.actual = crm_id, expected, actual
+
+    @property
+    def hint(self) -> str:
+        return "read it again and repeat the change on what is there now"
+
+
+class AmbiguousListingKey(Conflict):
+    """The key names listings of several sources"""
+
+    code = "ambiguous_listing_key"
+
+    def __init__(self, listing_key: str) -> None:
+        super().__init__(f"several sources have a listing with the key {listing_key!r}")
+        self.listing_key = listing_key
+
+    @property
+    def hint(self) -> str:
+        return "say whose with --source"
+
+
+class IdTaken(Conflict):
+    """The id belongs to another platform"""
+
+    code = "id_taken"
+
+    def __init__(self, crm_id: str, platform: str) -> None:
+        super().__init__(f"the id {crm_id!r} is held by a property of the platform {platform!r}")
+        self.crm_id, self.platform = crm_id, platform
+
+
+class InvalidInput(Refused):
+    """The input is not valid"""
+
+    code = "invalid_input"
+
+    def __init__(self, member: str, detail: str) -> None:
+        super().__init__(f"{member}: {detail}")
+        self.member, self.detail = member, detail
+
+
+class RecordRejected(SyncError):
+    """The record cannot be read"""
+
+    code = "record_rejected"
+
+    def __init__(self, reason: str, detail: str, *, field: str | None = None) -> None:
+        """`reason` is a stable word (`not_json`, `missing_key`, `bad_value` ...), `detail` is for people."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail, self.field = reason, detail, field
+
+
+class SourceBroken(SyncError):
+    """The delivery cannot be read to its end"""
+
+    code = "source_broken"
+
+    def __init__(self, reason: str, detail: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+        self._hint = hint
+
+    @property
+    def hint(self) -> str | None:
+        return self._hint
+
+
+class RunLost(SyncError):
+    """The run was given to somebody else or cancelled"""
+
+    code = "run_lost"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"run {run_id} is no longer ours; nothing more was written")
+        self.run_id = run_id
+
+
+class StoreUnavailable(SyncError):
+    """The database cannot be used right now"""
+
+    code = "store_unavailable"
+
+
+class SetupError(SyncError):
+    """The installation needs attention"""
+
+    code = "setup"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self._hint = hint
+
+    @property
+    def hint(self) -> str | None:
+        return self._hint
