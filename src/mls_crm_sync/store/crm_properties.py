@@ -1,0 +1,217 @@
+"""The CRM's records and their links.
+
+Two kinds of statements, kept apart: those of the CRM (import, edit, link) and the one of sync (`bring_in_step`), which
+writes `fields`, `synced_hash` and `synced_at` and no other column. Locks: CRM rows by id, after the listings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from mls_crm_sync.core.errors import CrmPropertyNotFound, NotLinked
+
+from .database import Connection
+from .queries import load
+
+_SQL = load(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """A CRM property whose fields were brought in step; `field_names` are the members that differed, sorted."""
+
+    crm_id: str
+    platform: str
+    property_id: str
+    field_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTarget:
+    platform: str
+    property_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """What an import says of one CRM property. None and missing members are empty."""
+
+    id: str
+    crm_status: str | None = None
+    notes: str | None = None
+    tags: tuple[str, ...] = ()
+    assigned_agent: str | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+    custom: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns an import brings; the others keep what is there."""
+
+    plain: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    custom: tuple[str, ...] = ()
+
+
+async def bring_in_step(conn: Connection, property_ids: Collection[str], unsynced: Sequence[str]) -> list[Synced]:
+    """Copy the facts of locked listings to the CRM properties linked to them; return the ones that differed, by id."""
+    ids = list(property_ids)
+    if not ids or not await conn.fetch(_SQL["lock_linked"], ids):
+        return []
+    return await _copy(conn, ids, unsynced, None)
+
+
+async def bring_in_step_only(
+    conn: Connection, links: Mapping[str, str], unsynced: Sequence[str]
+) -> list[Synced]:
+    """As `bring_in_step`, but for the locked CRM rows of `links` (crm id -> property id) alone."""
+    return await _copy(conn, list(set(links.values())), unsynced, list(links)) if links else []
+
+
+async def _copy(
+    conn: Connection, property_ids: list[str], unsynced: Sequence[str], crm_ids: list[str] | None
+) -> list[Synced]:
+    rows = await conn.fetch(_SQL["bring_in_step"], property_ids, list(unsynced), crm_ids)
+    synced = [Synced(row["id"], row["platform"], row["property_id"], tuple(row["field_names"])) for row in rows]
+    return sorted(synced, key=lambda s: s.crm_id)
+
+
+async def would_change(conn: Connection, fields: Mapping[str, Mapping[str, Any]], unsynced: Sequence[str]) -> int:
+    """Return how many CRM properties `bring_in_step` would write if the listings had these facts."""
+    if not fields:
+        return 0
+    count: int = await conn.fetchval(_SQL["would_change"], list(fields), list(fields.values()), list(unsynced))
+    return count
+
+
+async def count_linked(conn: Connection, property_ids: Collection[str]) -> int:
+    count: int = await conn.fetchval(_SQL["count_linked"], list(property_ids))
+    return count
+
+
+async def linked_listing_ids(conn: Connection, *, after: str = "", platform: str | None, limit: int) -> list[str]:
+    """Return the ids of listings that have CRM properties, in order, `limit` at a time."""
+    return [row["property_id"] for row in await conn.fetch(_SQL["linked_ids"], after, platform, limit)]
+
+
+async def lock(conn: Connection, crm_ids: Collection[str]) -> dict[str, LinkTarget]:
+    """Lock CRM rows in id order and return what they are linked to; unknown ids are left out."""
+    ids = list(crm_ids)
+    await conn.fetch(_SQL["lock"], ids)
+    rows = await conn.fetch(_SQL["link_targets"], ids)
+    return {row["id"]: LinkTarget(row["platform"], row["mls_property_id"]) for row in rows}
+
+
+async def linked_to(conn: Connection, crm_id: str) -> str:
+    """Return the listing a CRM property is linked to, without a lock. Raises CrmPropertyNotFound, NotLinked."""
+    row = await conn.fetchrow(_SQL["linked_to"], crm_id)
+    if row is None:
+        raise CrmPropertyNotFound(crm_id)
+    if row["mls_property_id"] is None:
+        raise NotLinked(crm_id)
+    return str(row["mls_property_id"])
+
+
+async def set_links(conn: Connection, links: Mapping[str, str]) -> None:
+    """Point locked CRM rows to listings (crm id -> property id) and keep the dates."""
+    if links:
+        ids, property_ids = list(links), list(links.values())
+        await conn.execute(_SQL["close_links"], ids)
+        await conn.execute(_SQL["set_links"], ids, property_ids)
+        await conn.execute(_SQL["open_links"], ids, property_ids)
+
+
+async def unlink(conn: Connection, crm_id: str, *, restore_own: bool) -> None:
+    """Cut the link of a locked CRM row. Its fields stay frozen as they are, or go, so that `own` shows again."""
+    await conn.execute(_SQL["close_links"], [crm_id])
+    await conn.execute(_SQL["unlink"], crm_id, restore_own)
+
+
+async def upsert(
+    conn: Connection, platform: str, columns: Columns, rows: Sequence[ImportRow]
+) -> tuple[set[str], set[str]]:
+    """Insert or update by id; return the ids made and the ids changed. Ids of another platform are in neither."""
+    result = await conn.fetch(
+        _SQL["upsert"],
+        [r.id for r in rows],
+        platform,
+        [r.crm_status for r in rows],
+        [r.notes for r in rows],
+        [list(r.tags) for r in rows],
+        [r.assigned_agent for r in rows],
+        [r.own for r in rows],
+        [r.custom for r in rows],
+        list(columns.plain),
+        list(columns.own),
+        list(columns.custom),
+    )
+    return {r["id"] for r in result if r["made"]}, {r["id"] for r in result if not r["made"]}
+
+
+async def platforms(conn: Connection, crm_ids: Collection[str]) -> dict[str, str]:
+    rows = await conn.fetch(_SQL["platforms_of"], list(crm_ids))
+    return {row["id"]: row["platform"] for row in rows}
+
+
+async def lock_for_edit(conn: Connection, crm_id: str) -> Mapping[str, Any]:
+    """Lock one CRM row and return it. Raises CrmPropertyNotFound."""
+    row = await conn.fetchrow(_SQL["get_for_edit"], crm_id)
+    if row is None:
+        raise CrmPropertyNotFound(crm_id)
+    return row
+
+
+async def save_edit(conn: Connection, row: Mapping[str, Any]) -> int:
+    """Write the CRM-owned columns of a locked row; return its new version."""
+    names = ("crm_status", "notes", "tags", "assigned_agent", "custom", "own", "overrides", "override_details")
+    version: int = await conn.fetchval(_SQL["save_edit"], row["id"], *(row[name] for name in names))
+    return version
+
+
+async def delete(conn: Connection, crm_id: str) -> None:
+    """Delete a CRM property and close its link. Raises CrmPropertyNotFound."""
+    if await conn.fetchrow(_SQL["delete"], crm_id) is None:
+        raise CrmPropertyNotFound(crm_id)
+    await conn.execute(_SQL["close_links"], [crm_id])
+
+
+async def empty_fields(conn: Connection, property_id: str) -> list[Synced]:
+    """Take a purged listing's facts out of the CRM; return the properties that had some, by id."""
+    await conn.fetch(_SQL["lock_linked"], [property_id])
+    had = await conn.fetch(_SQL["filled"], property_id)
+    await conn.execute(_SQL["empty_fields"], property_id)
+    return [Synced(row["id"], row["platform"], property_id, tuple(row["field_names"])) for row in had]
+
+
+async def get(conn: Connection, crm_id: str, *, stale_after: timedelta) -> Mapping[str, Any]:
+    """Return one CRM property with its sync_status. Raises CrmPropertyNotFound."""
+    rows = await conn.fetch(_SQL["read"], [crm_id], stale_after, None, None, None, "", None, 1)
+    if not rows:
+        raise CrmPropertyNotFound(crm_id)
+    return rows[0]
+
+
+async def page(
+    conn: Connection,
+    *,
+    stale_after: timedelta,
+    platform: str | None = None,
+    crm_status: str | None = None,
+    property_id: str | None = None,
+    sync_status: str | None = None,
+    after: str = "",
+    limit: int = 100,
+) -> list[Mapping[str, Any]]:
+    """Return at most `limit` CRM properties whose id is after `after`, by id."""
+    return await conn.fetch(
+        _SQL["read"], None, stale_after, platform, crm_status, property_id, after, sync_status, limit
+    )
+
+
+async def count_by_status(conn: Connection, *, stale_after: timedelta) -> dict[str, int]:
+    rows = await conn.fetch(_SQL["count_by_status"], stale_after)
+    return {row["sync_status"]: row["count"] for row in rows}

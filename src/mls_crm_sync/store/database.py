@@ -1,0 +1,210 @@
+"""Connections to PostgreSQL by asyncpg: the pool, transactions that are repeated, and what its errors mean.
+
+Here, and nowhere else, an error of the driver becomes one of ours: `StoreUnavailable` for a database that is
+away, full or busy, `SetupError` for one that a person has to mend first. Every other error passes unchanged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import asyncpg
+import orjson
+import structlog
+
+from mls_crm_sync.core.errors import SetupError, StoreUnavailable
+from mls_crm_sync.store.binaries import OLDEST_MAJOR
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    # A connection, whether it is of a pool or not: what functions of the store take first.
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+RETRIES = 5
+FIRST_PAUSE = timedelta(milliseconds=10)  # doubled with each retry, and halved at random
+CONNECT_TIMEOUT = timedelta(seconds=10)
+ACQUIRE_TIMEOUT = timedelta(seconds=30)
+SESSION = {"application_name": "mls-crm-sync", "timezone": "UTC"}
+
+_REPEATABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.OperatorInterventionError,  # shut down, crashed, starting up, statement cancelled
+    asyncpg.ReadOnlySQLTransactionError,  # a replica, after a fail-over
+    asyncpg.LockNotAvailableError,
+    ConnectionError,
+    *_REPEATABLE,
+)
+_MISCONFIGURED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+# asyncpg reports a connection that died while idle by the class it also uses for wrong calls.
+_CLOSED = ("connection is closed", "connection was closed", "pool is closed", "pool is closing")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver says about a database that is away, full, busy or not ours into our own errors."""
+    try:
+        yield
+    except _MISCONFIGURED as error:
+        raise SetupError(f"the database refuses us: {error}", hint="look at DATABASE_URL") from error
+    except _AWAY as error:
+        raise StoreUnavailable(_reason(error)) from error
+    except asyncpg.InterfaceError as error:
+        if any(words in str(error) for words in _CLOSED):
+            raise StoreUnavailable(_reason(error)) from error
+        raise
+
+
+@contextlib.contextmanager
+def _connecting() -> Iterator[None]:
+    """Also translate what only a connection attempt may mean that way: no socket, no such host, no answer."""
+    with translated():
+        try:
+            yield
+        except (OSError, TimeoutError) as error:
+            raise StoreUnavailable(_reason(error)) from error
+        except asyncpg.ClientConfigurationError as error:
+            raise SetupError(f"the address of the database: {error}", hint="look at DATABASE_URL") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+async def connect(dsn: str) -> Connection:
+    """Open one connection of its own, set up like the pool's; the caller closes it."""
+    with _connecting():
+        conn = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT.total_seconds(), server_settings=SESSION)
+        await _set_up(conn)
+        return conn
+
+
+async def _set_up(conn: Connection) -> None:
+    """Let jsonb be Python values in both directions, in binary: a version byte, then the text."""
+    await conn.set_type_codec(
+        "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
+    )
+
+
+def _encode_jsonb(value: object) -> bytes:
+    return b"\x01" + orjson.dumps(value)
+
+
+def _decode_jsonb(data: bytes) -> Any:  # noqa: ANN401 # any JSON value
+    return orjson.loads(data[1:])
+
+
+async def check_server(conn: Connection, *, allow_unsafe: bool = False) -> None:
+    """Raise SetupError for a server that is too old, not UTF-8, or may lose what it said was committed.
+
+    With `allow_unsafe` the last is logged instead.
+    """
+    version, encoding, fsync, synchronous = await conn.fetchrow(  # type: ignore[misc] # one row, always
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),"
+        " current_setting('fsync'), current_setting('synchronous_commit')"
+    )
+    if version < OLDEST_MAJOR:
+        raise SetupError(f"the server is PostgreSQL {version}; {OLDEST_MAJOR} is the oldest that works")
+    if encoding != "UTF8":
+        raise SetupError(f"the database's encoding is {encoding}, it must be UTF8")
+    off = [name for name, value in (("fsync", fsync), ("synchronous_commit", synchronous)) if value == "off"]
+    if off and not allow_unsafe:
+        raise SetupError(
+            f"{' and '.join(off)} of the database is off: a crash would lose committed data",
+            hint="switch it on, or say MLS_CRM_SYNC_ALLOW_UNSAFE_DATABASE=1 for a throw-away database",
+        )
+    if off:
+        log.warning("unsafe_database", off=off)
+
+
+class Database:
+    """A pool of connections. Open it with `Database.open`."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, dsn: str, *, max_size: int = 10, allow_unsafe: bool = False
+    ) -> AsyncIterator[Database]:
+        """Open a pool on a server that passes `check_server`; close it at the end. Migrates nothing."""
+        with _connecting():
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=max_size,
+                init=_set_up,
+                server_settings=SESSION,
+                timeout=CONNECT_TIMEOUT.total_seconds(),
+            )
+        try:
+            database = cls(pool)
+            async with database.connection() as conn:
+                await check_server(conn, allow_unsafe=allow_unsafe)
+            yield database
+        finally:
+            await _close(pool)
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection without a transaction: each statement commits by itself."""
+        with translated():
+            async with contextlib.AsyncExitStack() as stack:
+                with _connecting():
+                    lent = self._pool.acquire(timeout=ACQUIRE_TIMEOUT.total_seconds())
+                    conn = await stack.enter_async_context(lent)
+                yield conn
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a READ COMMITTED transaction: an exception rolls it back.
+
+        StoreUnavailable out of the commit itself leaves open whether it happened.
+        """
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in a transaction and return what it returns; after a deadlock or a serialization failure
+        run it again from its beginning, at most five times. All it did in the database is gone by then.
+        """
+        for retry in range(RETRIES):
+            try:
+                async with self.transaction() as conn:
+                    return await work(conn)
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, _REPEATABLE):
+                    raise
+                log.info("transaction_repeated", retry=retry + 1, reason=type(error.__cause__).__name__)
+            await asyncio.sleep(_pause(retry))
+        async with self.transaction() as conn:
+            return await work(conn)
+
+
+def _pause(retry: int) -> float:
+    """Return seconds: random, so that two transactions that met once do not meet again."""
+    longest: float = FIRST_PAUSE.total_seconds() * 2**retry
+    return random.uniform(longest / 2, longest)  # noqa: S311 # jitter, no secret
+
+
+async def _close(pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    """Close in good order, or after five seconds without."""
+    try:
+        async with asyncio.timeout(5):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()

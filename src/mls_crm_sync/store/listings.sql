@@ -1,0 +1,144 @@
+-- name: read_states
+-- The state of the listings of a page, without a lock: enough to recognise what did not change.
+SELECT s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash, s.norm_version, s.source_modified_at
+FROM unnest($1::text[]) AS i (property_id)
+JOIN mls_state AS s USING (property_id)
+
+-- name: ids_by_source_key
+-- The ids of listings by the source's own keys; a pushed listing may have brought an id of its own.
+SELECT source_key, property_id FROM mls_properties WHERE source = $1 AND source_key = ANY ($2::text[])
+
+-- name: ids_by_any_source_key
+-- For people, who may leave the source out: several ids for one key are an ambiguity to report.
+SELECT source_key, array_agg(property_id ORDER BY property_id) AS property_ids
+FROM mls_properties WHERE source_key = ANY ($1::text[]) AND ($2::text IS NULL OR source = $2)
+GROUP BY source_key
+
+-- name: insert_states
+-- New listings, in id order; the ones that somebody else made first are left out and go back to Decide.
+INSERT INTO mls_state (property_id, location_id, digest, payload_digest, content_hash, norm_version, source_modified_at)
+SELECT * FROM unnest($1::text[], $2::int[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::timestamptz[])
+    AS i (property_id, location_id, digest, payload_digest, content_hash, norm_version, source_modified_at)
+ORDER BY property_id COLLATE "C"
+ON CONFLICT (property_id) DO NOTHING
+RETURNING property_id
+
+-- name: insert_listings
+INSERT INTO mls_properties
+    (property_id, source, source_key, fields, payload, payload_codec, first_seen_at, last_changed_at)
+SELECT property_id, $2, source_key, fields, payload, $6, now(), now()
+FROM unnest($1::text[], $3::text[], $4::jsonb[], $5::bytea[]) AS i (property_id, source_key, fields, payload)
+
+-- name: insert_location_listings
+INSERT INTO location_listings (location_id, property_id)
+SELECT $1, property_id FROM unnest($2::text[]) AS i (property_id)
+ORDER BY property_id COLLATE "C"
+ON CONFLICT DO NOTHING
+
+-- name: lock_states
+-- The row locks of a page, in id order: the order that every writer keeps. Read in a statement of its own, after.
+SELECT property_id FROM mls_state WHERE property_id = ANY ($1::text[]) ORDER BY property_id FOR NO KEY UPDATE
+
+-- name: share_states
+-- What linking holds, so that no sync of these listings can run between its reading and its commit.
+SELECT property_id FROM mls_state WHERE property_id = ANY ($1::text[]) ORDER BY property_id FOR SHARE
+
+-- name: read_stored
+-- Everything Decide needs, in the form after all that was committed before our locks.
+SELECT s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash, s.norm_version, s.source_modified_at,
+       p.fields, p.payload, p.payload_codec, p.purged_at, p.last_changed_at
+FROM mls_state AS s
+JOIN mls_properties AS p USING (property_id)
+WHERE s.property_id = ANY ($1::text[])
+
+-- name: update_listings
+UPDATE mls_properties AS p
+SET fields = i.fields, payload = i.payload, payload_codec = $4,
+    last_changed_at = CASE WHEN i.changed THEN now() ELSE p.last_changed_at END,
+    purged_at = NULL
+FROM unnest($1::text[], $2::jsonb[], $3::bytea[], $5::boolean[]) AS i (property_id, fields, payload, changed)
+WHERE p.property_id = i.property_id
+
+-- name: update_payloads
+-- The same facts, but members beside them that a replay or a photo needs: only the payload moves.
+UPDATE mls_properties AS p SET payload = i.payload, payload_codec = $3
+FROM unnest($1::text[], $2::bytea[]) AS i (property_id, payload)
+WHERE p.property_id = i.property_id
+
+-- name: update_states
+UPDATE mls_state AS s
+SET digest = i.digest, payload_digest = i.payload_digest, content_hash = i.content_hash, norm_version = i.norm_version,
+    source_modified_at = i.source_modified_at
+FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::text[], $6::timestamptz[])
+    AS i (property_id, digest, payload_digest, content_hash, norm_version, source_modified_at)
+WHERE s.property_id = i.property_id
+
+-- name: move_clocks
+-- Records whose facts are known and whose time stamp alone is newer: only that moves.
+UPDATE mls_state AS s SET source_modified_at = i.modified_at
+FROM unnest($1::text[], $2::timestamptz[]) AS i (property_id, modified_at)
+WHERE s.property_id = i.property_id AND (s.source_modified_at IS NULL OR s.source_modified_at < i.modified_at)
+
+-- name: insert_changes
+INSERT INTO property_changes (property_id, run_id, type, field_name, previous_value, new_value)
+SELECT property_id, $1, type, field_name, previous_value, new_value
+FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[])
+    WITH ORDINALITY AS i (property_id, type, field_name, previous_value, new_value, nr)
+ORDER BY nr
+
+-- name: listing
+SELECT p.property_id, p.source, p.source_key, p.fields, p.absence_state, p.first_seen_at, p.last_changed_at, p.purged_at,
+       s.content_hash, s.norm_version, s.source_modified_at, l.name AS location,
+       greatest(p.last_changed_at, seen.at) AS last_seen_at,
+       ARRAY(SELECT c.id FROM crm_properties AS c WHERE c.mls_property_id = p.property_id ORDER BY c.id) AS crm_property_ids
+FROM mls_properties AS p
+JOIN mls_state AS s USING (property_id)
+LEFT JOIN locations AS l USING (location_id)
+LEFT JOIN LATERAL (SELECT v.at FROM listing_last_shown AS v WHERE v.property_id = p.property_id) AS seen ON true
+WHERE p.property_id = $1
+
+-- name: list_listings
+-- One page of listings by id; every filter is optional.
+SELECT p.property_id, p.source, p.source_key, p.fields, p.absence_state, p.last_changed_at, p.purged_at,
+       (SELECT count(*) FROM crm_properties AS c WHERE c.mls_property_id = p.property_id) AS linked
+FROM mls_properties AS p
+WHERE ($1::text IS NULL OR p.source = $1)
+  AND ($2::text IS NULL OR p.standard_status = $2)
+  AND ($3::text IS NULL OR p.city = $3)
+  AND ($4::text IS NULL OR p.postal_code = $4)
+  AND ($5::text IS NULL OR p.listing_id = $5)
+  AND ($6::boolean IS NULL OR $6 = EXISTS (SELECT FROM crm_properties AS c WHERE c.mls_property_id = p.property_id))
+  AND p.property_id > $7
+ORDER BY p.property_id
+LIMIT $8
+
+-- name: listing_changes
+-- Newest first.
+SELECT change_id, run_id, at, type, field_name, previous_value, new_value
+FROM property_changes WHERE property_id = $1 ORDER BY change_id DESC LIMIT $2
+
+-- name: purge_listing
+UPDATE mls_properties SET fields = '{}', payload = NULL, purged_at = now() WHERE property_id = $1
+
+-- name: purge_state
+-- No digest matches an empty one: the next delivery fills the listing as new.
+UPDATE mls_state SET digest = '', payload_digest = '', content_hash = '', source_modified_at = NULL WHERE property_id = $1
+
+-- name: purge_changes
+DELETE FROM property_changes WHERE property_id = $1
+
+-- name: count_by_status
+SELECT coalesce(standard_status, 'unknown') AS standard_status, count(*)
+FROM mls_properties WHERE purged_at IS NULL GROUP BY 1 ORDER BY 1
+
+-- name: crm_changes_of_run
+-- What a run changed in the CRM and why: each change of a listing beside the CRM properties linked to it.
+SELECT c.id AS crm_id, ch.property_id, p.source_key, ch.type, ch.field_name, ch.previous_value, ch.new_value, ch.at,
+       s.source_modified_at
+FROM scraping_jobs AS r
+JOIN property_changes AS ch ON ch.change_id >= r.first_change AND ch.run_id = r.run_id
+JOIN crm_properties AS c ON c.mls_property_id = ch.property_id
+JOIN mls_properties AS p ON p.property_id = ch.property_id
+JOIN mls_state AS s ON s.property_id = ch.property_id
+WHERE r.run_id = $1
+ORDER BY c.id, ch.change_id LIMIT $2

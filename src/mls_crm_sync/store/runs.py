@@ -1,0 +1,142 @@
+"""Runs, their locations and passes: who is reading what, how far, and with what proof it ended.
+
+A run is alive exactly as long as a session of the database holds its advisory lock (`claim`). A killed process frees
+it, and the next start ends the run as failed: no run stays "running" for ever. (Leases for runs over many workers
+come with the schedule; `epoch` is already checked in every write.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mls_crm_sync.core.errors import RunLost
+
+from .database import Connection
+from .queries import load
+
+_SQL = load(__file__)
+
+RunKind = Literal["ingest", "push", "look_up", "replay", "retry", "scheduled", "manual"]
+READS_A_LOCATION: frozenset[RunKind] = frozenset({"ingest", "scheduled", "manual"})
+"""The kinds of runs that make a pass; a push, a look-up, a replay or a retry shows single listings."""
+
+RunStatus = Literal["succeeded", "partial", "failed", "cancelled"]
+PassOutcome = Literal["complete", "unproven", "partial", "broken", "abandoned", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The right to write for one run at one location, as long as `epoch` is the row's."""
+
+    run_id: int
+    location_id: int
+    epoch: int
+    pass_id: int | None  # None: records about single listings, which say nothing about the rest of the location
+
+
+async def location_id(conn: Connection, source: str, name: str) -> int:
+    found: int | None = await conn.fetchval(_SQL["location"], source, name)
+    if found is None:  # made by somebody else between the two halves of the statement
+        found = await conn.fetchval(_SQL["location"], source, name)
+    assert found is not None  # noqa: S101 - the row exists after a conflict; nobody deletes locations
+    return found
+
+
+async def start(conn: Connection, kind: RunKind, source: str, location: str) -> Hold:
+    """Make a run of one location, with its pass where it reads all of it. The caller has to `claim` it on a connection that lives as long."""
+    place = await location_id(conn, source, location)
+    run_id = await conn.fetchval(_SQL["start"], kind, source)
+    epoch = await conn.fetchval(_SQL["start_location"], run_id, place)
+    pass_id = await conn.fetchval(_SQL["start_pass"], place, run_id) if kind in READS_A_LOCATION else None
+    return Hold(run_id, place, epoch, pass_id)
+
+
+async def claim(conn: Connection, run_id: int) -> bool:
+    """Take the run's life lock for this session; False when somebody else has it."""
+    return bool(await conn.fetchval(_SQL["try_claim"], run_id))
+
+
+async def hold(conn: Connection, held: Hold) -> None:
+    """Take the location's row lock, the first of a page's transaction. Raises RunLost."""
+    if not await conn.fetchval(_SQL["hold"], held.run_id, held.location_id, held.epoch):
+        raise RunLost(held.run_id)
+
+
+async def advance(
+    conn: Connection, held: Hold, *, page: int, keys: Sequence[str], checkpoint: object, counts: Mapping[str, Any]
+) -> None:
+    """Note a page as done: what it showed, where to go on, what came of it so far."""
+    if held.pass_id is not None:
+        await conn.execute(_SQL["show"], held.pass_id, page, list(keys))
+    await conn.execute(_SQL["advance"], held.run_id, held.location_id, checkpoint, dict(counts))
+
+
+async def totals(conn: Connection, run_id: int) -> dict[str, int]:
+    """Return how many listings changed per type, each once per type; from the history, not from counting along."""
+    first = await conn.fetchval(_SQL["first_change"], run_id)
+    return {row["type"]: row["listings"] for row in await conn.fetch(_SQL["totals"], run_id, first)}
+
+
+async def end_pass(conn: Connection, pass_id: int, location: int, outcome: PassOutcome, evidence: str | None) -> int:
+    """End a pass and fold what it showed into the location; return how many listings it showed."""
+    await conn.execute(_SQL["lock_location"], location)
+    row = await conn.fetchrow(_SQL["count_shown"], pass_id)
+    assert row is not None  # noqa: S101 - made by `start`, never deleted while its run stands
+    if row["shown"]:
+        await conn.execute(_SQL["mark_not_shown"], pass_id, location)
+        await conn.execute(_SQL["mark_shown_again"], pass_id, location)
+        await conn.execute(_SQL["move_location"], location, row["started_at"])
+    await conn.execute(_SQL["end_pass"], pass_id, outcome, evidence)
+    await conn.execute(_SQL["drop_pages"], pass_id)
+    return int(row["shown"])
+
+
+async def finish(
+    conn: Connection,
+    held: Hold,
+    status: RunStatus,
+    counts: Mapping[str, Any],
+    *,
+    error: tuple[str, str] | None = None,
+) -> None:
+    code, detail = error or (None, None)
+    await conn.execute(_SQL["end_location"], held.run_id, held.location_id, status, 0)
+    await conn.execute(_SQL["finish"], held.run_id, status, dict(counts), code, detail)
+
+
+async def counts(conn: Connection, held: Hold) -> Mapping[str, Any]:
+    """Return what the run's pages had come to at the last checkpoint."""
+    found: Mapping[str, Any] = await conn.fetchval(_SQL["counts"], held.run_id, held.location_id)
+    return found
+
+
+async def end_abandoned(conn: Connection) -> list[int]:
+    """End the runs whose process is gone as failed, `abandoned`; return their ids. Call it in a transaction."""
+    ended = []
+    for row in await conn.fetch(_SQL["running"]):
+        run_id = row["run_id"]
+        if not await claim(conn, run_id):
+            continue
+        try:
+            await _abandon(conn, run_id)
+        finally:
+            await conn.execute(_SQL["unclaim"], run_id)
+        ended.append(run_id)
+    return ended
+
+
+async def newest(conn: Connection, limit: int = 10) -> list[Mapping[str, Any]]:
+    return await conn.fetch(_SQL["newest"], limit)
+
+
+async def _abandon(conn: Connection, run_id: int) -> None:
+    counts: Mapping[str, Any] = {}
+    for place in await conn.fetch(_SQL["open_locations"], run_id):
+        if place["pass_id"] is not None:
+            await end_pass(conn, place["pass_id"], place["location_id"], "abandoned", None)
+        await conn.execute(_SQL["end_location"], run_id, place["location_id"], "failed", 1)
+        counts = place["counts"]
+    detail = "the process that read it ended without a word; what it had stored stays"
+    await conn.execute(_SQL["finish"], run_id, "failed", dict(counts), "abandoned", detail)

@@ -1,0 +1,105 @@
+-- name: location
+-- The id of a location, made when it is new.
+WITH made AS (
+    INSERT INTO locations (source, name) VALUES ($1, $2) ON CONFLICT (source, name) DO NOTHING RETURNING location_id
+)
+SELECT location_id FROM made
+UNION ALL
+SELECT location_id FROM locations WHERE source = $1 AND name = $2
+LIMIT 1
+
+-- name: start
+-- first_change bounds the run's part of the history: changes are numbered as they are written.
+INSERT INTO scraping_jobs (kind, source, first_change)
+VALUES ($1, $2, (SELECT coalesce(max(change_id), 0) + 1 FROM property_changes))
+RETURNING run_id
+
+-- name: start_location
+INSERT INTO scraping_job_locations (run_id, location_id) VALUES ($1, $2) RETURNING epoch
+
+-- name: start_pass
+INSERT INTO location_passes (location_id, run_id) VALUES ($1, $2) RETURNING pass_id
+
+-- name: hold
+-- The first lock of every page: fails when the run was given away or cancelled.
+SELECT true FROM scraping_job_locations
+WHERE run_id = $1 AND location_id = $2 AND epoch = $3 AND status = 'running'
+FOR NO KEY UPDATE
+
+-- name: advance
+UPDATE scraping_job_locations SET checkpoint = $3, counts = $4 WHERE run_id = $1 AND location_id = $2
+
+-- name: counts
+SELECT counts FROM scraping_job_locations WHERE run_id = $1 AND location_id = $2
+
+-- name: show
+INSERT INTO pass_pages (pass_id, page, keys) VALUES ($1, $2, $3)
+
+-- name: count_shown
+UPDATE location_passes SET shown = (SELECT count(DISTINCT key) FROM pass_pages, unnest(keys) AS key WHERE pass_id = $1)
+WHERE pass_id = $1
+RETURNING shown, location_id, started_at
+
+-- name: mark_not_shown
+-- What this pass did not show was last shown by the pass before it. Written once, when a listing stops being shown.
+UPDATE location_listings AS ll SET last_shown_at = l.last_pass_at
+FROM locations AS l
+WHERE l.location_id = $2 AND ll.location_id = $2 AND ll.last_shown_at IS NULL AND l.last_pass_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM (SELECT unnest(keys) AS key FROM pass_pages WHERE pass_id = $1) AS s WHERE s.key = ll.property_id)
+
+-- name: mark_shown_again
+UPDATE location_listings AS ll SET last_shown_at = NULL
+FROM (SELECT DISTINCT unnest(keys) AS key FROM pass_pages WHERE pass_id = $1) AS s
+WHERE ll.location_id = $2 AND ll.property_id = s.key AND ll.last_shown_at IS NOT NULL
+
+-- name: move_location
+UPDATE locations SET last_pass_at = greatest(last_pass_at, $2) WHERE location_id = $1
+
+-- name: drop_pages
+DELETE FROM pass_pages WHERE pass_id = $1
+
+-- name: end_pass
+UPDATE location_passes SET ended_at = clock_timestamp(), outcome = $2, evidence = $3
+WHERE pass_id = $1 AND ended_at IS NULL
+RETURNING pass_id
+
+-- name: lock_location
+SELECT location_id FROM locations WHERE location_id = $1 FOR NO KEY UPDATE
+
+-- name: end_location
+UPDATE scraping_job_locations SET status = $3, epoch = epoch + $4 WHERE run_id = $1 AND location_id = $2
+
+-- name: totals
+-- Each listing once per type, whatever number of pages or fields it changed in.
+SELECT type, count(DISTINCT property_id) AS listings
+FROM property_changes WHERE change_id >= $2 AND run_id = $1
+GROUP BY type ORDER BY type
+
+-- name: first_change
+SELECT first_change FROM scraping_jobs WHERE run_id = $1
+
+-- name: finish
+UPDATE scraping_jobs SET status = $2, finished_at = clock_timestamp(), counts = $3, error_code = $4, error_detail = $5
+WHERE run_id = $1 AND status = 'running'
+RETURNING run_id
+
+-- name: running
+SELECT run_id FROM scraping_jobs WHERE status = 'running' ORDER BY run_id
+
+-- name: try_claim
+-- The holder of a run keeps this lock on a connection of its own; the server frees it when that dies.
+SELECT pg_try_advisory_lock(1299997551, $1)
+
+-- name: unclaim
+SELECT pg_advisory_unlock(1299997551, $1)
+
+-- name: open_locations
+SELECT l.location_id, l.counts, p.pass_id
+FROM scraping_job_locations AS l
+LEFT JOIN location_passes AS p ON p.run_id = l.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
+WHERE l.run_id = $1 AND l.status = 'running'
+ORDER BY l.location_id
+
+-- name: newest
+SELECT run_id, kind, source, status, started_at, finished_at, counts, error_code, error_detail
+FROM scraping_jobs ORDER BY run_id DESC LIMIT $1

@@ -1,0 +1,94 @@
+"""Where the parts meet: which database, by which programs, for how long. The edges come in here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mls_crm_sync.store import backup, binaries, migrate
+from mls_crm_sync.store.database import Database, connect, translated
+from mls_crm_sync.store.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from mls_crm_sync.settings import Settings
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database that can be connected to, and the programs that back it up."""
+
+    dsn: str
+    bin_dir: Path
+
+
+@contextlib.asynccontextmanager
+async def database_server(settings: Settings) -> AsyncIterator[Server]:
+    """Lend the configured database as it is, not migrated. The embedded one runs while somebody holds it."""
+    if settings.database_url is not None:
+        yield Server(settings.database_url, binaries.find(settings.pg_bin))
+        return
+    postgres = await asyncio.to_thread(EmbeddedPostgres, settings.home, pg_bin=settings.pg_bin)
+    starting = asyncio.ensure_future(asyncio.to_thread(postgres.start))
+    try:
+        yield Server(await asyncio.shield(starting), binaries.newest(settings.pg_bin))
+    finally:
+        await asyncio.shield(_stop(postgres, starting))
+
+
+async def _stop(postgres: EmbeddedPostgres, starting: asyncio.Future[str]) -> None:
+    """Stop it once it has started: a thread cannot be cancelled, and a server nobody stops would stay."""
+    await asyncio.wait([starting])
+    await asyncio.to_thread(postgres.stop)
+
+
+@contextlib.asynccontextmanager
+async def open_database(settings: Settings, *, max_size: int = 10) -> AsyncIterator[Database]:
+    """Lend the configured database, up to date. Raises SetupError and StoreUnavailable.
+
+    `max_size` is the most connections this process will hold at once.
+    """
+    async with (
+        database_server(settings) as server,
+        Database.open(server.dsn, max_size=max_size, allow_unsafe=settings.allow_unsafe_database) as database,
+    ):
+        async with database.connection() as conn:
+            await migrate.migrate(conn)
+        yield database
+
+
+async def migrate_database(settings: Settings) -> list[str]:
+    """Bring the configured database up to date; return the names of what was applied."""
+    async with database_server(settings) as server:
+        conn = await connect(server.dsn)
+        try:
+            with translated():
+                return await migrate.migrate(conn)
+        finally:
+            await conn.close()
+
+
+async def backup_database(settings: Settings, file: Path) -> int:
+    """Write a backup of the configured database; return its size in bytes."""
+    async with database_server(settings) as server:
+        return await backup.backup(server.dsn, file, server.bin_dir)
+
+
+async def restore_database(settings: Settings, file: Path, *, replace: bool) -> list[str]:
+    """Restore the configured database from a backup; return the names of the migrations that followed."""
+    async with database_server(settings) as server:
+        return await backup.restore(server.dsn, file, server.bin_dir, replace=replace)
+
+
+async def reset_database(settings: Settings) -> None:
+    """Empty the configured database for good. For samples."""
+    async with database_server(settings) as server:
+        conn = await connect(server.dsn)
+        try:
+            await conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        finally:
+            await conn.close()
