@@ -1,0 +1,192 @@
+"""CSV: each row becomes the JSON text of one record, under the names that the column map finds.
+
+An empty cell is null: it clears. A column that the file does not have is absent: it changes nothing. A row
+with too few cells is set aside and never read as one whose last cells are empty.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import TypeAlias
+
+import orjson
+
+from mls_crm_sync.core.errors import SourceBroken
+
+from .base import RawRecord, Rejected
+from .column_map import ColumnMap, names_of
+from .pieces import MAX_RECORD_BYTES, Piece, too_large
+
+MAX_CELL_CHARACTERS = 1024 * 1024
+"""The csv module's own limit of 131,072 is less than the remarks and photo lists that are really sent."""
+BATCH_ROWS = 500
+_DELIMITERS = (",", ";", "\t")
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # spreadsheets write it, no header has it
+_QUOTED = re.compile(r'"[^"]*+"')
+
+Row: TypeAlias = list[str]
+
+
+def read_csv(
+    blocks: Iterator[bytes], *, columns: ColumnMap, field_names: Collection[str]
+) -> Iterator[list[Piece]]:
+    """Return the records, some at a time. Raises SourceBroken: encoding, header, or cut off in a cell."""
+    csv.field_size_limit(MAX_CELL_CHARACTERS)  # of the whole process; nobody here wants the smaller one
+    rows = _Rows(_Lines(blocks, columns.encoding))
+    header = next(rows, None)
+    if not isinstance(header, list):
+        raise SourceBroken(
+            "no_header", "the first line cannot be read", hint="the first line has to name the columns"
+        )
+    names = names_of(header, columns, field_names)
+    batch: list[Piece] = []
+    try:
+        for row in rows:
+            batch.append(row if isinstance(row, Rejected) else _record(rows, row, names))
+            if len(batch) == BATCH_ROWS:
+                yield batch
+                batch = []
+    except SourceBroken:
+        yield batch
+        raise
+    yield batch
+
+
+def _record(rows: _Rows, row: Row, names: Sequence[str | None]) -> Piece:
+    if len(row) != len(names):
+        few = len(row) < len(names)
+        reason = "too_few_cells" if few else "too_many_cells"
+        return rows.rejected(reason, f"the row has {len(row)} cells, the header {len(names)}")
+    members = {name: cell or None for name, cell in zip(names, row, strict=True) if name}
+    try:
+        return RawRecord(rows.position, orjson.dumps(members))
+    except TypeError:  # half a surrogate pair, which some encodings let through
+        return rows.rejected("encoding", "the row holds text that is no Unicode")
+
+
+class _LineTooLong(Exception):  # noqa: N818 # passes through the csv module, is never seen by anybody else
+    """A line or a row that memory shall not hold"""
+
+
+class _Lines:
+    """The physical lines with their ends; `number` is that of the last one, `row` holds the present row's."""
+
+    def __init__(self, blocks: Iterator[bytes], encoding: str) -> None:
+        self._texts = self._decoded(blocks, encoding)
+        self._encoding = encoding
+        self.head = next(self._texts, "")
+        self._line_end = "\n" if "\n" in self.head else "\r" if "\r" in self.head else "\n"
+        self._lines = self._split()
+        self.number = 0
+        self.row: list[str] = []
+        self._row_characters = 0
+        self.ended = False
+
+    def begin_row(self) -> None:
+        self.row, self._row_characters = [], 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            line = next(self._lines)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.number += 1
+        self.row.append(line)
+        self._row_characters += len(line)
+        if self._row_characters > MAX_RECORD_BYTES:
+            raise _LineTooLong
+        return line
+
+    def _split(self) -> Iterator[str]:
+        """A line that is too long comes cut, but long enough to be refused."""
+        end, text = self._line_end, self.head
+        begun = ""
+        while text:
+            first, *others = text.split(end)
+            begun = (begun + first)[: MAX_RECORD_BYTES + 1]
+            if others:
+                *lines, last = others
+                yield begun + end
+                for line in lines:
+                    yield line + end
+                begun = last
+            text = next(self._texts, "")
+        if begun:
+            yield begun
+
+    def _decoded(self, blocks: Iterator[bytes], encoding: str) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            for block in blocks:
+                if text := decoder.decode(block):
+                    yield text
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            good = error.object[: error.start].decode(encoding, "ignore")
+            yield good
+            raise SourceBroken(
+                "encoding",
+                f"the text is not {encoding}, as seen in or after line {self.number + good.count(chr(10))}",
+                hint="convert it (iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW),"
+                ' or say what it is in the column map: encoding = "cp1252"',
+            ) from error
+
+
+class _Rows:
+    """The rows, each as its cells or set aside; blank ones are passed over. One begins at `position`."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+        self.position = 0
+        separator = _SEPARATOR_LINE.match(lines.head)
+        if separator:
+            next(lines)
+        delimiter = separator[1] if separator else _delimiter(lines.head)
+        self._rows = csv.reader(lines, delimiter=delimiter, strict=True)
+
+    def __iter__(self) -> _Rows:
+        return self
+
+    def __next__(self) -> Row | Rejected:
+        row: Row | Rejected = []
+        while not (isinstance(row, Rejected) or any(row)):
+            self.position = self._lines.number + 1
+            self._lines.begin_row()
+            row = self._read()
+        return row
+
+    def _read(self) -> Row | Rejected:
+        try:
+            return next(self._rows)
+        except _LineTooLong:
+            return too_large(self.position, self._text())
+        except csv.Error as error:
+            if self._lines.ended:
+                raise SourceBroken(
+                    "truncated",
+                    f"the file ends inside the row that begins in line {self.position}",
+                    hint="fetch the file again; or a quotation mark in that row is never closed",
+                ) from error
+            return self.rejected("bad_csv", str(error))
+
+    def rejected(self, reason: str, detail: str) -> Rejected:
+        """Set the present row aside."""
+        first, last = self.position, self._lines.number
+        lines = f"lines {first} to {last}" if last > first else f"line {first}"
+        return Rejected(first, reason, f"{detail} ({lines})", self._text())
+
+    def _text(self) -> bytes:
+        return "".join(self._lines.row).rstrip("\r\n").encode("utf-8", "replace")
+
+
+def _delimiter(head: str) -> str:
+    """Return the mark that the header has most of, outside of quotes; of equals the comma."""
+    header = _QUOTED.sub("", head.lstrip("\r\n").partition("\n")[0])
+    return max(_DELIMITERS, key=header.count)

@@ -1,0 +1,153 @@
+"""Deliveries as files: JSON, JSON Lines and CSV, packed with gzip or not, or standard input.
+
+A file is read in a thread of its own, one page ahead of whoever takes the pages, so that reading the next
+page overlaps the work on this one. Memory stays flat at any size. A file never proves by itself that it
+holds all of a location; its sender may say so.
+"""
+
+from __future__ import annotations
+
+from asyncio import wrap_future
+from collections.abc import AsyncGenerator, Collection, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from threading import Event
+
+from mls_crm_sync.core.errors import SourceBroken
+
+from .base import Page, PassOutcome, RawRecord, Rejected
+from .column_map import ColumnMap
+from .csv_records import read_csv
+from .delivery import BLOCK_BYTES, STDIN, Delivery, open_delivery, size_of
+from .formats import UTF8_BOM, FileFormat, find_format
+from .json_lines import read_json_lines
+from .json_stream import read_json
+from .pieces import Piece
+
+PAGE_RECORDS = 1000
+PAGE_BYTES = 8 * 1024 * 1024
+"""A page is ended before it grows past this; one record alone may be larger."""
+
+
+class FileSource:
+    """One file, read once. `format` is told by name and content unless given."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        format: FileFormat | None = None,  # noqa: A002 # the word that people use for it
+        columns: ColumnMap | None = None,
+        field_names: Collection[str],
+        page_size: int = PAGE_RECORDS,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        """`field_names` is what CSV columns are matched with. Raises InvalidInput for bad `columns`."""
+        self._path = path
+        self._format = format
+        self._columns = (columns or ColumnMap()).checked(field_names)
+        self._field_names = field_names
+        self._page_size = page_size
+        self._block_bytes = block_bytes
+        self._outcome: PassOutcome | None = None
+        self.total_bytes = size_of(path)
+
+    @property
+    def name(self) -> str:
+        return "standard input" if self._path == STDIN else self._path
+
+    @property
+    def outcome(self) -> PassOutcome | None:
+        return self._outcome
+
+    async def pages(self) -> AsyncGenerator[Page, None]:
+        """Read the pages, one ahead. Raises SourceBroken after all that came before the damage."""
+        stop = Event()
+        reading = self._read(stop)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="file-source")
+        try:
+            upcoming = thread.submit(next, reading, None)
+            while page := await wrap_future(upcoming):
+                upcoming = thread.submit(next, reading, None)
+                yield page
+        finally:
+            stop.set()
+            try:
+                await wrap_future(thread.submit(reading.close))
+            finally:
+                thread.shutdown(wait=False)
+
+    def _read(self, stop: Event) -> Generator[Page, None, None]:
+        try:
+            with open_delivery(self._path, stop=stop, block_bytes=self._block_bytes) as delivery:
+                yield from self._pages(delivery)
+        except SourceBroken as broken:
+            self._outcome = PassOutcome("broken", broken.detail)
+            raise
+        self._outcome = PassOutcome("unproven", "read to its end; a file does not know whether it is all")
+
+    def _pages(self, delivery: Delivery) -> Iterator[Page]:
+        pager = _Pager(delivery, self._page_size)
+        try:
+            for pieces in self._pieces(delivery):
+                yield from pager.add(pieces)
+        except SourceBroken:
+            yield from pager.rest()
+            raise
+        yield from pager.rest()
+
+    def _pieces(self, delivery: Delivery) -> Iterator[list[Piece]]:
+        head = delivery.peek().removeprefix(UTF8_BOM)
+        encoding = self._columns.encoding
+        found = find_format(self._path, head, asked=self._format, encoding=encoding)
+        blocks = _without_bom(delivery.blocks())
+        match found:
+            case FileFormat.JSON:
+                return read_json(blocks)
+            case FileFormat.JSON_LINES:
+                return read_json_lines(blocks)
+            case FileFormat.CSV:
+                return read_csv(blocks, columns=self._columns, field_names=self._field_names)
+
+
+def _without_bom(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The first block is the head that was peeked, so the mark is never split."""
+    return chain((next(blocks, b"").removeprefix(UTF8_BOM),), blocks)
+
+
+class _Pager:
+    """Gathers pieces until they are a page."""
+
+    def __init__(self, delivery: Delivery, page_size: int) -> None:
+        self._delivery = delivery
+        self._page_size = page_size
+        self._pieces: list[Piece] = []
+        self._bytes = 0
+        self._number = 0
+
+    def add(self, pieces: list[Piece]) -> Iterator[Page]:
+        added = sum(len(one.data) for one in pieces)
+        if self._bytes + added > PAGE_BYTES:
+            yield from self.rest()
+        self._pieces += pieces
+        self._bytes += added
+        while len(self._pieces) >= self._page_size:
+            page, self._pieces = self._pieces[: self._page_size], self._pieces[self._page_size :]
+            self._bytes = sum(len(one.data) for one in self._pieces)
+            yield self._page(page)
+
+    def rest(self) -> Iterator[Page]:
+        """Return what is left as a page, if anything is."""
+        page, self._pieces, self._bytes = self._pieces, [], 0
+        if page:
+            yield self._page(page)
+
+    def _page(self, pieces: list[Piece]) -> Page:
+        self._number += 1
+        return Page(
+            number=self._number,
+            records=tuple([one for one in pieces if isinstance(one, RawRecord)]),
+            rejected=tuple([one for one in pieces if isinstance(one, Rejected)]),
+            bytes_read=self._delivery.bytes_read,
+            checkpoint={"page": self._number, "position": pieces[-1].position},
+        )

@@ -1,0 +1,264 @@
+"""Linking, unlinking and syncing by hand.
+
+Linking shares the listing's lock in a statement of its own before it copies, so that no ingest of that listing can
+commit between the copy and ours; then it locks the CRM row; then it copies with the very statement that ingest uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from mls_crm_sync.core.errors import (
+    AlreadyLinked,
+    AmbiguousListingKey,
+    CrmPropertyNotFound,
+    ListingNotFound,
+    NotLinked,
+    Refused,
+)
+from mls_crm_sync.store import crm_properties, events, listings
+from mls_crm_sync.store.crm_properties import Synced
+from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.store.events import Event
+
+ROWS_PER_TRANSACTION = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One row of a link file: the CRM property, and its listing by id or by the source's key."""
+
+    line: int
+    crm_id: str
+    property_id: str | None = None
+    listing_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    line: int
+    id: str
+    code: str
+    detail: str
+
+
+@dataclass(slots=True)
+class LinkSummary:
+    """What came of a link file. `linked + unchanged + len(errors)` is the number of rows."""
+
+    linked: int = 0
+    unchanged: int = 0
+    filled: int = 0  # CRM properties whose fields differed and were brought in step
+    errors: list[RowError] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkResult:
+    linked: bool  # False: the same link stood already
+    field_names: tuple[str, ...]  # the fields that linking filled or changed
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSummary:
+    """What a sync by hand found: the properties brought or found in step, and those of them that differed."""
+
+    properties: int
+    changed: tuple[Synced, ...]
+
+
+@dataclass(slots=True)
+class _Linked:
+    """The outcome of one transaction: each CRM id is in exactly one of the first three."""
+
+    links: dict[str, str] = field(default_factory=dict)
+    unchanged: set[str] = field(default_factory=set)
+    refused: dict[str, Refused] = field(default_factory=dict)
+    synced: list[Synced] = field(default_factory=list)
+
+
+async def link(
+    db: Database, unsynced: Sequence[str], crm_id: str, property_id: str, *, move: bool = False
+) -> LinkResult:
+    """Link a CRM property to a listing and fill its fields at once. The same link again changes nothing.
+
+    `unsynced` are the fields that do not go to the CRM (`Normaliser.unsynced`). Raises CrmPropertyNotFound,
+    ListingNotFound, and AlreadyLinked unless `move`.
+    """
+    done = await db.retrying(partial(_link_many, {crm_id: property_id}, unsynced, move))
+    if crm_id in done.refused:
+        raise done.refused[crm_id]
+    names = next((s.field_names for s in done.synced), ())
+    return LinkResult(crm_id in done.links, names)
+
+
+async def link_rows(
+    db: Database,
+    unsynced: Sequence[str],
+    rows: Iterable[LinkRow],
+    *,
+    source: str | None = None,
+    move: bool = False,
+) -> LinkSummary:
+    """Link what can be linked, some hundred a transaction; the rest is reported by line, and stays as it is.
+
+    `source` is whose `listing_key`s they are; None means any, as long as the key names one listing.
+    """
+    summary = LinkSummary()
+    chunk: dict[str, LinkRow] = {}
+    for row in rows:
+        if row.crm_id in chunk or len(chunk) == ROWS_PER_TRANSACTION:
+            await _link_chunk(db, unsynced, chunk, source, summary, move=move)
+            chunk = {}
+        chunk[row.crm_id] = row
+    await _link_chunk(db, unsynced, chunk, source, summary, move=move)
+    return summary
+
+
+async def unlink(db: Database, crm_id: str, *, restore_own: bool = False) -> str:
+    """Cut a link; return the id of the listing it went to. The fields stay frozen, or give way to `own`.
+
+    Raises CrmPropertyNotFound, NotLinked.
+    """
+    return await db.retrying(partial(_unlink, crm_id, restore_own))
+
+
+async def sync_crm_property(db: Database, unsynced: Sequence[str], crm_id: str) -> Synced | None:
+    """Bring one CRM property in step with its listing; return what differed, or None when it was in step.
+
+    Raises CrmPropertyNotFound, NotLinked.
+    """
+    return await db.retrying(partial(_sync_one, crm_id, unsynced))
+
+
+async def sync_listing(db: Database, unsynced: Sequence[str], property_id: str) -> SyncSummary:
+    """Bring the CRM properties of one listing in step. Raises ListingNotFound."""
+    return await db.retrying(partial(_sync_listings, [property_id], unsynced))
+
+
+async def sync_all(db: Database, unsynced: Sequence[str], *, platform: str | None = None) -> SyncSummary:
+    """Bring every linked CRM property in step, some hundred listings a transaction."""
+    properties, changed, after = 0, list[Synced](), ""
+    while True:
+        async with db.connection() as conn:
+            ids = await crm_properties.linked_listing_ids(
+                conn, after=after, platform=platform, limit=ROWS_PER_TRANSACTION
+            )
+        if not ids:
+            return SyncSummary(properties, tuple(changed))
+        part = await db.retrying(partial(_sync_listings, ids, unsynced))
+        properties += part.properties
+        changed += part.changed
+        after = ids[-1]
+
+
+async def _link_chunk(
+    db: Database,
+    unsynced: Sequence[str],
+    chunk: Mapping[str, LinkRow],
+    source: str | None,
+    summary: LinkSummary,
+    *,
+    move: bool,
+) -> None:
+    if not chunk:
+        return
+    async with db.connection() as conn:
+        wanted, refused = await _resolve(conn, chunk, source)
+    done = await db.retrying(partial(_link_many, wanted, unsynced, move))
+    summary.linked += len(done.links)
+    summary.unchanged += len(done.unchanged)
+    summary.filled += len(done.synced)
+    for crm_id, error in sorted((refused | done.refused).items(), key=lambda item: chunk[item[0]].line):
+        summary.errors.append(RowError(chunk[crm_id].line, crm_id, error.code, str(error)))
+
+
+async def _resolve(
+    conn: Connection, chunk: Mapping[str, LinkRow], source: str | None
+) -> tuple[dict[str, str], dict[str, Refused]]:
+    """Return the listing id of each row, and the rows whose key names none or several."""
+    keys = {row.listing_key for row in chunk.values() if row.listing_key is not None}
+    ids = await listings.ids_by_any_source_key(conn, source, keys) if keys else {}
+    wanted: dict[str, str] = {}
+    refused: dict[str, Refused] = {}
+    for crm_id, row in chunk.items():
+        found = [row.property_id or ""] if row.listing_key is None else ids.get(row.listing_key, [])
+        if len(found) == 1:
+            wanted[crm_id] = found[0]
+        elif found:
+            refused[crm_id] = AmbiguousListingKey(row.listing_key or "")
+        else:
+            refused[crm_id] = ListingNotFound(row.listing_key or "", key="key")
+    return wanted, refused
+
+
+async def _link_many(wanted: Mapping[str, str], unsynced: Sequence[str], move: bool, conn: Connection) -> _Linked:  # noqa: FBT001 - bound by partial
+    existing = await listings.share(conn, set(wanted.values()))
+    targets = await crm_properties.lock(conn, wanted)
+    done = _Linked()
+    for crm_id, property_id in wanted.items():
+        target = targets.get(crm_id)
+        if target is None:
+            done.refused[crm_id] = CrmPropertyNotFound(crm_id)
+        elif property_id not in existing:
+            done.refused[crm_id] = ListingNotFound(property_id)
+        elif target.property_id == property_id:
+            done.unchanged.add(crm_id)
+        elif target.property_id is not None and not move:
+            done.refused[crm_id] = AlreadyLinked(crm_id, target.property_id)
+        else:
+            done.links[crm_id] = property_id
+    await crm_properties.set_links(conn, done.links)
+    done.synced = await crm_properties.bring_in_step_only(conn, done.links, unsynced)
+    linked = [Event("property.linked", p, c, targets[c].platform) for c, p in sorted(done.links.items())]
+    await events.append(conn, [*linked, *map(synced_event, done.synced)])
+    return done
+
+
+async def _unlink(crm_id: str, restore_own: bool, conn: Connection) -> str:  # noqa: FBT001 - bound by partial
+    target = await _linked_target(conn, crm_id)
+    await crm_properties.unlink(conn, crm_id, restore_own=restore_own)
+    await events.append(conn, [Event("property.unlinked", target.property_id, crm_id, target.platform)])
+    return target.property_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    platform: str
+    property_id: str
+
+
+async def _linked_target(conn: Connection, crm_id: str) -> _Target:
+    target = (await crm_properties.lock(conn, [crm_id])).get(crm_id)
+    if target is None:
+        raise CrmPropertyNotFound(crm_id)
+    if target.property_id is None:
+        raise NotLinked(crm_id)
+    return _Target(target.platform, target.property_id)
+
+
+async def _sync_one(crm_id: str, unsynced: Sequence[str], conn: Connection) -> Synced | None:
+    property_id = await crm_properties.linked_to(conn, crm_id)
+    await listings.share(conn, [property_id])
+    target = await _linked_target(conn, crm_id)
+    if target.property_id != property_id:  # moved meanwhile, and filled by that
+        return None
+    synced = await crm_properties.bring_in_step_only(conn, {crm_id: property_id}, unsynced)
+    await events.append(conn, [synced_event(s) for s in synced])
+    return next(iter(synced), None)
+
+
+async def _sync_listings(property_ids: Sequence[str], unsynced: Sequence[str], conn: Connection) -> SyncSummary:
+    existing = await listings.share(conn, property_ids)
+    if len(property_ids) == 1 and not existing:
+        raise ListingNotFound(property_ids[0])
+    synced = await crm_properties.bring_in_step(conn, property_ids, unsynced)
+    properties = await crm_properties.count_linked(conn, property_ids)
+    await events.append(conn, [synced_event(s) for s in synced])
+    return SyncSummary(properties, tuple(synced))
+
+
+def synced_event(synced: Synced) -> Event:
+    """A CRM property brought in step by a link or by hand, not by a change of its listing."""
+    return Event("property.synced", synced.property_id, synced.crm_id, synced.platform, field_names=synced.field_names)

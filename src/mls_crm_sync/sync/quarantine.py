@@ -1,0 +1,89 @@
+"""Trying quarantined records again, by the same ingest that refused them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from mls_crm_sync.core.errors import QuarantineNotFound
+from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.sources.base import Page, RawRecord
+from mls_crm_sync.store import quarantine
+from mls_crm_sync.store.database import Database
+
+from .ingest import ingest
+from .recognise import Reader
+from .tally import Tally
+
+RECORDS_PER_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySummary:
+    """`tried = resolved + still broken`; records cut short when they were kept cannot be tried."""
+
+    tried: int
+    resolved: int
+    cut_short: int
+    tally: Tally
+
+
+async def retry(
+    db: Database,
+    normaliser: Normaliser,
+    ids: Sequence[int] | None = None,
+    *,
+    source: str | None = None,
+    time_zone: ZoneInfo | None = None,
+) -> RetrySummary:
+    """Ingest open quarantined records again: the given ones, or all (of one source).
+
+    A listing that has changed since its record was set aside is left as it is: the record is from before that.
+    Raises QuarantineNotFound for an id that is not open.
+    """
+    rows = await _open_records(db, ids, source)
+    whole = [row for row in rows if not row["truncated"]]
+    total, resolved = Tally(), 0
+    for (of_source, location, _), group in groupby(whole, key=_origin):
+        chunk = list(group)
+        result = await ingest(
+            db,
+            Reader(of_source, normaliser, time_zone=time_zone),
+            _pages(chunk),
+            location=location,
+            kind="retry",
+            not_after=min(row["last_at"] for row in chunk),
+        )
+        total.add(result.tally)
+        async with db.transaction() as conn:
+            resolved += await quarantine.resolve_but(conn, [row["quarantine_id"] for row in chunk], result.run_id)
+    return RetrySummary(len(whole), resolved, len(rows) - len(whole), total)
+
+
+async def _open_records(
+    db: Database, ids: Sequence[int] | None, source: str | None
+) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    async with db.connection() as conn:
+        while page := await quarantine.page(
+            conn, source=source, ids=ids, after=rows[-1]["quarantine_id"] if rows else 0, limit=1000
+        ):
+            rows += page
+    missing = set(ids or ()) - {row["quarantine_id"] for row in rows}
+    if missing:
+        raise QuarantineNotFound(min(missing))
+    return sorted(rows, key=_origin)
+
+
+def _origin(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["source"], row["location"], row["run_id"]
+
+
+async def _pages(rows: Sequence[Mapping[str, Any]]) -> AsyncIterator[Page]:
+    for number, at in enumerate(range(0, len(rows), RECORDS_PER_PAGE), start=1):
+        chunk = rows[at : at + RECORDS_PER_PAGE]
+        records = tuple(RawRecord(row["position"], quarantine.unpack(row["payload"])) for row in chunk)
+        yield Page(number, records, (), bytes_read=0, checkpoint={"page": number})

@@ -1,0 +1,166 @@
+"""From the raw records of a page to what has to be looked at.
+
+Most of a re-read is known by its bytes and costs nothing more. The rest is parsed and brought into normal form; what
+cannot be is set aside with its reason. Reads the database without locks: whatever follows from stored state here is
+looked at again under the listing's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from mls_crm_sync.core import records
+from mls_crm_sync.core.errors import RecordRejected
+from mls_crm_sync.core.hashing import Recogniser, Sighting, content_hash, payload_digest
+from mls_crm_sync.core.listing import Normalised, Normaliser, property_id
+from mls_crm_sync.sources.base import RawRecord
+from mls_crm_sync.store import listings
+from mls_crm_sync.store.database import Connection
+from mls_crm_sync.store.listings import State
+from mls_crm_sync.store.quarantine import Broken
+
+from .tally import Tally
+
+NO_DIGEST = b""
+"""Of a record that its bytes alone cannot tell: it is parsed each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record told by its bytes. `clock` is its ModificationTimestamp where that alone is newer than the stored one."""
+
+    property_id: str
+    digest: bytes
+    clock: datetime | None
+    elsewhere: bool  # the listing is mostly read from another location
+    raw: RawRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A record that was parsed."""
+
+    property_id: str
+    digest: bytes
+    record: Mapping[str, Any]
+    facts: Normalised
+    content_hash: bytes  # of this record alone, before it is laid over what is stored
+    payload_digest: bytes
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records that follow each other in a page, each listing at most once, sorted by what they need."""
+
+    shown: list[str] = field(default_factory=list)  # every listing of the batch
+    elsewhere: list[str] = field(default_factory=list)  # those that this location may not have shown before
+    clocks: list[Known] = field(default_factory=list)
+    incoming: list[Incoming] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)  # of what needs nothing more
+
+
+class Reader:
+    """What a run reads with: its source, the normaliser, and the recogniser made for both."""
+
+    def __init__(self, source: str, normaliser: Normaliser, *, time_zone: ZoneInfo | None = None) -> None:
+        self.source = source
+        self.normaliser = normaliser
+        self.volatile = frozenset(normaliser.volatile)
+        self._time_zone = time_zone
+        self._recogniser = Recogniser(
+            source=source, version=normaliser.version, volatile=self.volatile, time_zone=time_zone
+        )
+
+    def sight(self, raw: RawRecord) -> Sighting | None:
+        return self._recogniser.sight(raw.data)
+
+    def parse(self, raw: RawRecord, digest: bytes = NO_DIGEST) -> Incoming:
+        """Return the record in normal form. Raises RecordRejected."""
+        decoded = records.decode(raw.data)
+        facts = self.normaliser.normalise(decoded.record, time_zone=self._time_zone)
+        return Incoming(
+            property_id=property_id(self.source, facts.source_key),
+            digest=digest,
+            record=decoded.record,
+            facts=facts,
+            content_hash=content_hash(self.normaliser.hashed(facts.fields)),
+            payload_digest=payload_digest(decoded.record, self.volatile),
+            notes=decoded.notes + facts.notes,
+        )
+
+
+async def recognise(conn: Connection, reader: Reader, location_id: int, raws: Iterable[RawRecord]) -> list[Batch]:
+    """Return the records sorted by what they need, in order, in batches that hold each listing at most once."""
+    sighted = [(raw, reader.sight(raw)) for raw in raws]
+    states = await listings.read_states(conn, {s.property_id for _, s in sighted if s is not None})
+    told = [_tell(reader, raw, sighting, states, location_id) for raw, sighting in sighted]
+    told = await _with_stored_ids(conn, reader.source, told, states)
+    return list(_batches(told))
+
+
+def _tell(
+    reader: Reader, raw: RawRecord, sighting: Sighting | None, states: Mapping[str, State], location_id: int
+) -> Known | Incoming | Broken:
+    state = states.get(sighting.property_id) if sighting else None
+    if sighting is not None and state is not None and state.digest == sighting.digest:
+        newer = _is_newer(sighting.modified_at, state.modified_at)
+        clock = sighting.modified_at if newer else None
+        return Known(sighting.property_id, sighting.digest, clock, state.location_id != location_id, raw)
+    try:
+        return reader.parse(raw, sighting.digest if sighting else NO_DIGEST)
+    except RecordRejected as rejected:
+        return Broken(raw.position, rejected.reason, rejected.detail, raw.data, rejected.field)
+
+
+async def _with_stored_ids(
+    conn: Connection, source: str, told: Sequence[Known | Incoming | Broken], states: Mapping[str, State]
+) -> list[Known | Incoming | Broken]:
+    """A listing that was pushed may have brought an id of its own: its later records belong to that id."""
+    keys = {t.facts.source_key for t in told if isinstance(t, Incoming) and t.property_id not in states}
+    ids = await listings.ids_by_source_key(conn, source, keys) if keys else {}
+    if not ids:
+        return list(told)
+    return [
+        replace(t, property_id=ids.get(t.facts.source_key, t.property_id)) if isinstance(t, Incoming) else t for t in told
+    ]
+
+
+def _batches(told: Iterable[Known | Incoming | Broken]) -> Iterator[Batch]:
+    batch, ids = Batch(), set[str]()
+    for one in told:
+        if not isinstance(one, Broken):
+            if one.property_id in ids:
+                yield batch
+                batch, ids = Batch(), set[str]()
+            ids.add(one.property_id)
+        _sort_in(batch, one)
+    yield batch
+
+
+def _sort_in(batch: Batch, one: Known | Incoming | Broken) -> None:
+    if isinstance(one, Broken):
+        batch.broken.append(one)
+        return
+    batch.shown.append(one.property_id)
+    if isinstance(one, Incoming):
+        batch.incoming.append(one)
+        batch.elsewhere.append(one.property_id)
+        return
+    if one.elsewhere:
+        batch.elsewhere.append(one.property_id)
+    if one.clock is not None:
+        batch.clocks.append(one)
+    else:
+        batch.tally.read += 1
+        batch.tally.unchanged += 1
+        batch.tally.recognised += 1
+
+
+def _is_newer(incoming: datetime | None, stored: datetime | None) -> bool:
+    return incoming is not None and (stored is None or stored < incoming)

@@ -1,0 +1,48 @@
+"""What came of the records a run read, in numbers that add up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of records. `read = new + changed + unchanged + quarantined`, for every page."""
+
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    recognised: int = 0  # of the unchanged: told by their bytes, nothing was parsed
+    older: int = 0  # of the unchanged: an earlier revision than the stored one
+    superseded: int = 0  # of the unchanged: a retried record whose listing has changed since it was quarantined
+    renormalised: int = 0  # listings whose stored form was brought up to date
+    crm_updated: int = 0
+    changes: Counter[str] = field(default_factory=Counter)  # listings by type of change, each once per type
+    unknown_members: Counter[str] = field(default_factory=Counter)  # kept in the payload, not in the field table
+    notes: Counter[str] = field(default_factory=Counter)  # what normalising had to mend
+
+    def add(self, other: Tally) -> None:
+        for name in _NAMES:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+            else:
+                setattr(self, name, mine + theirs)
+
+    def plus(self, other: Tally) -> Tally:
+        total = Tally()
+        total.add(self)
+        total.add(other)
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as JSON has them, names of members and types sorted."""
+        values = ((name, getattr(self, name)) for name in _NAMES)
+        return {name: dict(sorted(v.items())) if isinstance(v, Counter) else v for name, v in values}
+
+
+_NAMES = tuple(f.name for f in fields(Tally))
