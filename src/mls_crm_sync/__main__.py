@@ -1,0 +1,3 @@
+from mls_crm_sync.cli import main
+
+main()

@@ -1,0 +1,48 @@
+"""The commands, put together. Heavy imports stay inside them: `--help` has to be quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import crm, db, demo, ingest, links, listings, quarantine, status
+
+app = typer.Typer(
+    name="mls-crm-sync",
+    help="Keeps the property records of a real-estate CRM in step with MLS listings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way of calling back
+    if wanted:
+        from mls_crm_sync import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002 - a flag of the command line
+    log_level: Annotated[str, typer.Option(envvar="LOG_LEVEL", help="debug, info, warning or error; to standard error.")] = "warning",
+) -> None:
+    del version
+    from mls_crm_sync import logs
+
+    logs.configure(log_level)
+
+
+app.command("ingest")(ingest.ingest)
+app.command("link")(links.link)
+app.command("unlink")(links.unlink)
+app.command("sync")(links.sync)
+app.command("status")(status.status)
+app.command("demo")(demo.demo)
+app.add_typer(crm.app, name="crm")
+app.add_typer(listings.app, name="listings")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(db.app, name="db")

@@ -1,0 +1,110 @@
+"""`mls-crm-sync link`, `unlink`, `sync`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .crm import whole_rows
+from .output import count, json_line, row_errors
+from .session import unsynced, with_database
+
+if TYPE_CHECKING:
+    from mls_crm_sync.sources.table import Table
+    from mls_crm_sync.sync.links import LinkRow, RowError
+
+
+def link(
+    crm_id: Annotated[str | None, typer.Argument(metavar="CRM_ID")] = None,
+    property_id: Annotated[str | None, typer.Argument(metavar="PROPERTY_ID")] = None,
+    file: Annotated[Path | None, typer.Option(help="CSV with crm_id and property_id, or crm_id and listing_key.")] = None,
+    source: Annotated[str | None, typer.Option(help="Whose listing keys the file has.")] = None,
+    move: Annotated[bool, typer.Option("--move", help="Also where it is linked to another listing.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Link CRM properties to listings; the listing's facts fill the property at once."""
+    if file is not None and crm_id is None:
+        _link_file(file, source, move=move, as_json=json)
+    elif crm_id is not None and property_id is not None and file is None:
+        _link_one(crm_id, property_id, move=move, as_json=json)
+    else:
+        raise typer.BadParameter("say CRM_ID and PROPERTY_ID, or --file FILE")
+
+
+def unlink(
+    crm_id: Annotated[str, typer.Argument(metavar="CRM_ID")],
+    restore_own: Annotated[bool, typer.Option("--restore-own", help="Give the CRM's own values back; else the MLS's stay, frozen.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Cut the link of a CRM property."""
+    from mls_crm_sync.sync import links
+
+    property_id = with_database(lambda db: links.unlink(db, crm_id, restore_own=restore_own))
+    typer.echo(f"{crm_id} is no longer linked to {property_id}")
+
+
+def sync(
+    crm_id: Annotated[str | None, typer.Argument(metavar="[CRM_ID]")] = None,
+    platform: Annotated[str | None, typer.Option(help="Without CRM_ID: only the properties of this CRM's listings.")] = None,
+) -> None:
+    """Bring one CRM property, or all linked ones, in step with their listings."""
+    from mls_crm_sync.sync import links
+
+    if crm_id is not None:
+        synced = with_database(lambda db: links.sync_crm_property(db, unsynced(), crm_id))
+        typer.echo("in step already" if synced is None else "brought in step: " + ", ".join(synced.field_names))
+        return
+    summary = with_database(lambda db: links.sync_all(db, unsynced(), platform=platform))
+    found = count(summary.properties, "linked property", "linked properties")
+    typer.echo(f"{found} in step, {len(summary.changed):,} of them only now")
+
+
+def _link_one(crm_id: str, property_id: str, *, move: bool, as_json: bool) -> None:
+    from mls_crm_sync.sync import links
+
+    result = with_database(lambda db: links.link(db, unsynced(), crm_id, property_id, move=move))
+    if as_json:
+        json_line({"crm_id": crm_id, "property_id": property_id, "linked": result.linked, "field_names": result.field_names})
+    elif result.linked:
+        typer.echo(f"linked; {count(len(result.field_names), 'field')} filled")
+    else:
+        typer.echo("linked already")
+
+
+def _link_file(file: Path, source: str | None, *, move: bool, as_json: bool) -> None:
+    from mls_crm_sync.sources.table import read_table
+    from mls_crm_sync.sync import links
+
+    with read_table(file) as sheet:
+        cut: list[RowError] = []
+        rows = _link_rows(sheet, cut)
+        summary = with_database(lambda db: links.link_rows(db, unsynced(), rows, source=source, move=move))
+    errors = sorted([*cut, *summary.errors], key=lambda e: e.line)
+    row_errors(errors)
+    if as_json:
+        numbers = {"linked": summary.linked, "unchanged": summary.unchanged, "filled": summary.filled}
+        json_line({**numbers, "errors": [{"line": e.line, "id": e.id, "code": e.code, "detail": e.detail} for e in errors]})
+    else:
+        typer.echo(
+            f"{summary.linked:,} linked ({summary.filled:,} filled), {summary.unchanged:,} linked already, "
+            f"{count(len(errors), 'error')}"
+        )
+    if errors:
+        raise typer.Exit(1)
+
+
+def _link_rows(sheet: Table, cut: list[RowError]) -> Iterator[LinkRow]:
+    from mls_crm_sync.core.errors import InvalidInput
+    from mls_crm_sync.sync.links import LinkRow
+
+    by = _key_column(sheet.header)
+    if "crm_id" not in sheet.header or by is None:
+        raise InvalidInput("columns", "the file needs crm_id, and property_id or listing_key")
+    for line, cells in whole_rows(sheet.rows, cut):
+        yield LinkRow(line, cells["crm_id"].strip(), **{by: cells[by].strip()})
+
+
+def _key_column(header: Sequence[str]) -> str | None:
+    return next((name for name in ("property_id", "listing_key") if name in header), None)

@@ -1,0 +1,39 @@
+"""`mls-crm-sync status`: is everything in step, and what happened last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from .output import json_line, table
+from .session import stale_after, with_database
+
+
+def status(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Say how many listings and CRM properties there are, in which state, and how the last runs ended."""
+    from mls_crm_sync.store import crm_properties, listings, quarantine, runs
+    from mls_crm_sync.store.database import Database
+
+    async def read(db: Database) -> Mapping[str, Any]:
+        async with db.transaction() as conn:
+            await runs.end_abandoned(conn)
+            return {
+                "listings": await listings.count_by_status(conn),
+                "crm_properties": await crm_properties.count_by_status(conn, stale_after=stale_after()),
+                "quarantined": await quarantine.count_open(conn),
+                "runs": [dict(row) for row in await runs.newest(conn)],
+            }
+
+    found = with_database(read)
+    if json:
+        json_line(found)
+        return
+    table("Listings by StandardStatus", ("status", "listings"), found["listings"].items())
+    table("CRM properties by sync_status", ("status", "properties"), found["crm_properties"].items())
+    shown = ("run_id", "kind", "source", "status", "started_at", "finished_at", "error_detail")
+    table("Runs, newest first", shown, [[run[name] for name in shown] for run in found["runs"]])
+    typer.echo(f"quarantined records: {found['quarantined']:,}")

@@ -1,0 +1,275 @@
+"""The heart: a listing changes, every linked CRM property follows in the same transaction, and nothing else moves."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from making import (
+    LOCATION,
+    SOURCE,
+    a_crm,
+    a_link,
+    a_listing,
+    a_page,
+    crm_row,
+    deliver,
+    event_log,
+    history,
+    id_of,
+    listing_row,
+    out_of_step,
+    without,
+)
+
+from mls_crm_sync.core.errors import RunLost, SourceBroken
+from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.store import runs
+from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.sync.ingest import ingest
+from mls_crm_sync.sync.recognise import Reader
+
+
+async def test_new_listing_is_one_row_of_history_without_a_field_and_one_event(db: Database, conn: Connection) -> None:
+    result = await deliver(db, a_listing())
+
+    assert (result.status, result.tally.new, result.tally.changes) == ("succeeded", 1, {"new": 1})
+    assert await history(conn) == [("new", None, None, None)]
+    assert await event_log(conn) == [("listing.changed", id_of(), None, [], ["new"])]
+
+
+async def test_price_change_reaches_every_linked_crm_property_in_the_same_run(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing())
+    await a_crm(db, "a", "b", "c", notes="mine")
+    await a_link(db, "a")
+    await a_link(db, "b")
+
+    result = await deliver(db, a_listing(ListPrice=480000, ModificationTimestamp="2026-03-02T12:00:00Z"))
+
+    assert (result.tally.changed, result.tally.crm_updated, result.tally.changes) == (1, 2, {"price": 1})
+    assert (await history(conn))[1:] == [("price", "ListPrice", "500000", "480000")]
+    assert [(await crm_row(conn, c))["fields"].get("ListPrice") for c in "abc"] == ["480000", "480000", None]
+    assert (await event_log(conn))[-3:] == [
+        ("listing.changed", id_of(), None, ["ListPrice"], ["price"]),
+        ("property.synced", id_of(), "a", ["ListPrice"], ["price"]),
+        ("property.synced", id_of(), "b", ["ListPrice"], ["price"]),
+    ]
+    assert await out_of_step(conn) == []
+
+
+async def test_same_bytes_again_are_recognised_and_write_nothing(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing())
+    before = await _everything(conn)
+
+    result = await deliver(db, a_listing())
+
+    assert (result.tally.unchanged, result.tally.recognised) == (1, 1)
+    assert await _everything(conn) == before
+
+
+async def test_noise_is_recognised_without_parsing_and_moves_only_the_clock(db: Database, conn: Connection) -> None:
+    photos = [{"MediaKey": f"k{n}", "Order": n, "MediaURL": f"https://p.test/{n}.jpg?sig=1"} for n in range(3)]
+    await deliver(db, a_listing(Media=photos))
+    await a_crm(db, "a")
+    await a_link(db, "a")
+    before = await _everything(conn)
+
+    signed = [photo | {"MediaURL": photo["MediaURL"] + "23"} for photo in reversed(photos)]
+    again = a_listing(Media=signed, DaysOnMarket=11, ModificationTimestamp="2026-03-09T00:00:00Z")
+    result = await deliver(db, again)
+
+    assert (result.tally.recognised, result.tally.crm_updated) == (1, 0)
+    assert await _everything(conn) == before
+    assert str((await listing_row(conn))["source_modified_at"]) == "2026-03-09 00:00:00+00:00"
+
+
+async def test_other_spelling_of_the_same_facts_is_no_change(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing(Cooling=["Central Air", "Ductless"], StandardStatus="Active Under Contract"))
+    before = await _everything(conn)
+
+    other = a_listing(Cooling="Ductless,Central Air", StandardStatus="ActiveUnderContract", ListPrice="500000.00")
+    result = await deliver(db, other)
+
+    assert (result.tally.unchanged, result.tally.recognised, result.tally.changed) == (1, 0, 0)
+    assert await _everything(conn) == before
+    assert (await deliver(db, other)).tally.recognised == 1
+
+
+async def test_absent_member_keeps_its_value_and_null_clears_it(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing())
+    await a_crm(db, "a")
+    await a_link(db, "a")
+
+    kept = await deliver(db, without(a_listing(), "BedroomsTotal"))
+    assert kept.tally.changed == 0
+    assert (await listing_row(conn))["fields"]["BedroomsTotal"] == 2
+
+    cleared = await deliver(db, a_listing(BedroomsTotal=None))
+    assert cleared.tally.changes == {"other": 1}
+    assert "BedroomsTotal" not in (await listing_row(conn))["fields"]
+    assert "BedroomsTotal" not in (await crm_row(conn, "a"))["fields"]
+
+
+async def test_older_revision_changes_nothing(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing(ListPrice=450000, ModificationTimestamp="2026-03-05T00:00:00Z"))
+
+    late = await deliver(db, a_listing(ListPrice=500000, ModificationTimestamp="2026-03-01T00:00:00Z"))
+
+    assert (late.tally.older, late.tally.unchanged, late.tally.changed) == (1, 1, 0)
+    assert (await listing_row(conn))["fields"]["ListPrice"] == "450000"
+
+
+async def test_clock_that_moved_alone_makes_data_from_before_it_older(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing(ModificationTimestamp="2026-03-01T00:00:00Z"))
+    await deliver(db, a_listing(ModificationTimestamp="2026-03-07T00:00:00Z"))
+
+    late = await deliver(db, a_listing(ListPrice=1, ModificationTimestamp="2026-03-05T00:00:00Z"))
+
+    assert late.tally.older == 1
+    assert (await listing_row(conn))["fields"]["ListPrice"] == "500000"
+
+
+async def test_same_time_stamp_and_other_content_takes_the_later_fetch(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing())
+    await deliver(db, a_listing(ListPrice=1))
+
+    assert (await listing_row(conn))["fields"]["ListPrice"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "types"),
+    [
+        ("Active", "Pending", {"status": 1}),
+        ("Pending", "Active", {"back_on_market": 1, "status": 1}),
+        ("Withdrawn", "Active", {"back_on_market": 1, "status": 1}),
+        ("Expired", "Active", {"relisted": 1, "status": 1}),
+        ("Closed", "Active", {"relisted": 1, "status": 1}),
+    ],
+)
+async def test_status_changes_have_the_trades_names(db: Database, before: str, after: str, types: dict[str, int]) -> None:
+    await deliver(db, a_listing(StandardStatus=before, MlsStatus=before))
+
+    result = await deliver(db, a_listing(StandardStatus=after, MlsStatus=after))
+
+    assert result.tally.changes == types
+
+
+async def test_listing_twice_in_a_page_counts_as_two_deliveries(db: Database, conn: Connection) -> None:
+    result = await deliver(db, a_listing(ListPrice=1), a_listing(ListPrice=2), a_listing(ListPrice=3))
+
+    assert (result.tally.read, result.tally.new, result.tally.changed) == (3, 1, 2)
+    assert result.tally.changes == {"new": 1, "price": 1}, "each listing once per type"
+    assert [h[2:] for h in (await history(conn))[1:]] == [("1", "2"), ("2", "3")]
+
+
+async def test_poison_record_is_quarantined_and_its_page_goes_on(db: Database, conn: Connection) -> None:
+    bad = a_listing("L2", ListPrice="a lot")
+    result = await deliver(db, a_listing("L1"), bad, b"{broken", b"[1]", a_listing("L3"), without(a_listing(), "ListingKey"))
+
+    assert (result.tally.read, result.tally.new, result.tally.quarantined) == (6, 2, 4)
+    rows = await conn.fetch("SELECT position, reason, field_name FROM quarantined_records ORDER BY position")
+    assert [tuple(row) for row in rows] == [
+        (2, "bad_value", "ListPrice"),
+        (3, "not_json", None),
+        (4, "not_an_object", None),
+        (6, "missing_key", None),
+    ]
+
+
+async def test_same_broken_bytes_again_are_one_row_counted_twice(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing(), b"{broken")
+    await deliver(db, a_listing(), b"{broken")
+
+    assert [r["times"] for r in await conn.fetch("SELECT times FROM quarantined_records")] == [2]
+
+
+async def test_broken_delivery_keeps_what_was_stored_and_says_so(db: Database, conn: Connection) -> None:
+    async def breaks():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a local generator
+        yield a_page([a_listing("L1")])
+        raise SourceBroken("truncated", "ends in the middle of a record")
+
+    result = await ingest(db, Reader(SOURCE, Normaliser()), breaks(), location=LOCATION, complete=True)
+
+    assert (result.status, result.tally.new) == ("partial", 1)
+    assert result.error is not None
+    run = (await runs.newest(conn))[0]
+    assert (run["status"], run["error_code"]) == ("partial", "truncated")
+    assert await conn.fetchval("SELECT outcome FROM location_passes") == "broken"
+
+
+async def test_pass_with_a_record_nobody_could_read_is_not_complete(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing(), complete=True)
+    await deliver(db, a_listing(), b"{", complete=True)
+
+    assert [r["outcome"] for r in await conn.fetch("SELECT outcome FROM location_passes ORDER BY pass_id")] == ["complete", "unproven"]
+
+
+async def test_run_given_away_writes_nothing_more(db: Database, conn: Connection) -> None:
+    async def given_away():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a local generator
+        yield a_page([a_listing("L1")])
+        await conn.execute("UPDATE scraping_job_locations SET epoch = epoch + 1")
+        yield a_page([a_listing("L2")], 2)
+
+    with pytest.raises(RunLost):
+        await ingest(db, Reader(SOURCE, Normaliser()), given_away(), location=LOCATION)
+
+    assert [r["source_key"] for r in await conn.fetch("SELECT source_key FROM mls_properties")] == ["L1"]
+
+
+async def test_unknown_members_are_kept_in_the_payload_and_counted(db: Database, conn: Connection) -> None:
+    from mls_crm_sync.store.listings import unpack_payload
+
+    result = await deliver(db, a_listing(X_Local="só", Deep={"a": [1, {"b": 2}]}))
+
+    assert result.tally.unknown_members == {"Deep": 1, "X_Local": 1}
+    payload = unpack_payload((await listing_row(conn))["payload"])
+    assert (payload["X_Local"], payload["Deep"]) == ("só", {"a": [1, {"b": 2}]})
+
+
+async def test_unknown_member_that_changes_alone_moves_the_payload_and_is_no_change(db: Database, conn: Connection) -> None:
+    from mls_crm_sync.store.listings import unpack_payload
+
+    await deliver(db, a_listing(X_Local=1))
+
+    result = await deliver(db, a_listing(X_Local=2))
+
+    assert (result.tally.changed, len(await history(conn))) == (0, 1)
+    assert unpack_payload((await listing_row(conn))["payload"])["X_Local"] == 2
+
+
+async def test_unsynced_fields_are_stored_and_stay_out_of_the_crm(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing(PrivateRemarks="lockbox 1234"))
+    await a_crm(db, "a")
+    await a_link(db, "a")
+
+    await deliver(db, a_listing(PrivateRemarks="lockbox 9999", ListPrice=1))
+
+    assert (await listing_row(conn))["fields"]["PrivateRemarks"] == "lockbox 9999"
+    assert "PrivateRemarks" not in (await crm_row(conn, "a"))["fields"]
+
+
+async def test_content_hash_is_sha256_and_the_same_for_the_same_facts_from_anywhere(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing("L1", Media=None), source="one")
+    await deliver(db, dict(reversed(a_listing("L1", Media=None).items())), source="two")
+
+    hashes = {r["content_hash"] for r in await conn.fetch("SELECT content_hash FROM mls_state")}
+    assert len(hashes) == 1
+    assert len(hashes.pop()) == 32
+
+
+async def test_payload_replays_to_the_stored_fields(db: Database, conn: Connection) -> None:
+    from mls_crm_sync.store.listings import unpack_payload
+
+    await deliver(db, a_listing(Cooling="A,B"))
+    await deliver(db, without(a_listing(ListPrice=2, ModificationTimestamp="2026-04-01T00:00:00Z"), "Cooling", "City"))
+    await deliver(db, a_listing(UnparsedAddress=""))
+
+    row = await listing_row(conn)
+    assert Normaliser().normalise(unpack_payload(row["payload"])).fields == row["fields"]
+
+
+async def _everything(conn: Connection) -> bytes:
+    """All that people see, as bytes: facts, history, CRM rows, events; the narrow state aside."""
+    tables = ("mls_properties", "property_changes", "crm_properties", "events", "property_links")
+    parts = [await conn.fetchval(f"SELECT jsonb_agg(to_jsonb(t) ORDER BY to_jsonb(t)) FROM {t} AS t") for t in tables]  # noqa: S608 - names from above
+    xmins = [await conn.fetchval(f"SELECT array_agg(xmin::text ORDER BY xmin::text) FROM {t}") for t in tables]  # noqa: S608 - names from above
+    return orjson.dumps([parts, xmins], option=orjson.OPT_SORT_KEYS)
