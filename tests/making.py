@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-
 from mls_crm_sync.core.listing import Normaliser, property_id
+
 from mls_crm_sync.sources.base import Page, RawRecord
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync import crm, links
@@ -31,7 +31,14 @@ def a_listing(key: str = "L1", **members: Any) -> dict[str, Any]:
         "BedroomsTotal": 2,
         "ModificationTimestamp": "2026-03-01T12:00:00Z",
         "DaysOnMarket": 10,
-        "Media": [{"MediaKey": f"{key}-0", "Order": 0, "MediaCategory": "Photo", "MediaURL": "https://p.test/0.jpg?sig=1"}],
+        "Media": [
+            {
+                "MediaKey": f"{key}-0",
+                "Order": 0,
+                "MediaCategory": "Photo",
+                "MediaURL": "https://p.test/0.jpg?sig=1",
+            }
+        ],
         **members,
     }
 
@@ -88,7 +95,9 @@ async def crm_row(conn: Connection, crm_id: str) -> Mapping[str, Any]:
 
 
 async def listing_row(conn: Connection, key: str = "L1") -> Mapping[str, Any]:
-    row = await conn.fetchrow("SELECT * FROM mls_properties JOIN mls_state USING (property_id) WHERE property_id = $1", id_of(key))
+    row = await conn.fetchrow(
+        "SELECT * FROM mls_properties JOIN mls_state USING (property_id) WHERE property_id = $1", id_of(key)
+    )
     assert row is not None
     return row
 
@@ -102,7 +111,9 @@ async def history(conn: Connection, key: str = "L1") -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
-async def event_log(conn: Connection, types: Sequence[str] = ("listing.changed", "property.synced")) -> list[tuple[Any, ...]]:
+async def event_log(
+    conn: Connection, types: Sequence[str] = ("listing.changed", "property.synced")
+) -> list[tuple[Any, ...]]:
     """Return (type, listing, CRM property, field names, change types) of the events, in order."""
     rows = await conn.fetch(
         "SELECT type, property_id, crm_property_id, field_names, change_types FROM events WHERE type = ANY ($1) ORDER BY seq",

@@ -52,7 +52,7 @@ def test_exception_is_logged_with_its_traceback(stream: type[io.StringIO]) -> No
     out = stream()
     logs.configure(stream=out)
     try:
-        raise ValueError("the reason")
+        int("the reason")
     except ValueError:
         structlog.get_logger().exception("run_failed", run_id=1)
 

@@ -66,18 +66,14 @@ def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None
     assert Settings().stale_after == timedelta(hours=12)
 
 
-def test_env_file_in_the_working_directory_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_env_file_in_the_working_directory_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=postgresql://from-a-file/x\n")
     monkeypatch.chdir(tmp_path)
 
     assert Settings().database_url is None
 
 
-def test_relative_home_is_taken_from_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_home_is_taken_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLS_CRM_SYNC_HOME", "here")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mls_crm_sync.store import backup, binaries, migrate
-from mls_crm_sync.store.database import Database, connect, translated
+from mls_crm_sync.store.database import Database
 from mls_crm_sync.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -52,24 +52,26 @@ async def open_database(settings: Settings, *, max_size: int = 10) -> AsyncItera
 
     `max_size` is the most connections this process will hold at once.
     """
-    async with (
-        database_server(settings) as server,
-        Database.open(server.dsn, max_size=max_size, allow_unsafe=settings.allow_unsafe_database) as database,
-    ):
+    async with _opened(settings, max_size=max_size) as database:
         async with database.connection() as conn:
             await migrate.migrate(conn)
         yield database
 
 
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, *, max_size: int) -> AsyncIterator[Database]:
+    unsafe = settings.allow_unsafe_database
+    async with (
+        database_server(settings) as server,
+        Database.open(server.dsn, max_size=max_size, allow_unsafe=unsafe) as database,
+    ):
+        yield database
+
+
 async def migrate_database(settings: Settings) -> list[str]:
     """Bring the configured database up to date; return the names of what was applied."""
-    async with database_server(settings) as server:
-        conn = await connect(server.dsn)
-        try:
-            with translated():
-                return await migrate.migrate(conn)
-        finally:
-            await conn.close()
+    async with _opened(settings, max_size=1) as database, database.connection() as conn:
+        return await migrate.migrate(conn)
 
 
 async def backup_database(settings: Settings, file: Path) -> int:
@@ -86,9 +88,5 @@ async def restore_database(settings: Settings, file: Path, *, replace: bool) -> 
 
 async def reset_database(settings: Settings) -> None:
     """Empty the configured database for good. For samples."""
-    async with database_server(settings) as server:
-        conn = await connect(server.dsn)
-        try:
-            await conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        finally:
-            await conn.close()
+    async with _opened(settings, max_size=1) as database, database.transaction() as conn:
+        await backup.drop_all(conn)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Server
-
     from mls_crm_sync.store.database import Connection
 
 COUNT = "SELECT count(*) FROM numbers"
@@ -33,7 +32,7 @@ async def numbers(db: Database) -> Database:
 
 
 @pytest.fixture
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "FIRST_PAUSE", timedelta(0))
 
 
@@ -76,10 +75,12 @@ async def test_transaction_commits_at_its_end(numbers: Database) -> None:
 
 
 async def test_exception_rolls_the_transaction_back_and_passes_unchanged(numbers: Database) -> None:
+    async def work(conn: Connection) -> None:
+        await conn.execute("INSERT INTO numbers VALUES (3)")
+        raise FileNotFoundError("a file, no socket")
+
     with pytest.raises(FileNotFoundError, match="a file, no socket"):
-        async with numbers.transaction() as conn:
-            await conn.execute("INSERT INTO numbers VALUES (3)")
-            raise FileNotFoundError("a file, no socket")
+        await numbers.retrying(work)
 
     assert await count(numbers) == 2
 
@@ -111,7 +112,8 @@ async def test_deadlock_is_repeated_until_both_are_done(numbers: Database) -> No
         await conn.execute("UPDATE numbers SET times = times + 1 WHERE number = $1", second)
 
     await asyncio.gather(
-        numbers.retrying(lambda conn: both_rows(conn, 1, 2)), numbers.retrying(lambda conn: both_rows(conn, 2, 1))
+        numbers.retrying(lambda conn: both_rows(conn, 1, 2)),
+        numbers.retrying(lambda conn: both_rows(conn, 2, 1)),
     )
 
     assert len(starts) == 3
@@ -119,9 +121,8 @@ async def test_deadlock_is_repeated_until_both_are_done(numbers: Database) -> No
         assert [row["times"] for row in await conn.fetch("SELECT times FROM numbers")] == [2, 2]
 
 
-async def test_serialization_failure_is_repeated_as_a_whole_transaction(
-    numbers: Database, no_pause: None
-) -> None:
+@pytest.mark.usefixtures("_no_pause")
+async def test_serialization_failure_is_repeated_as_a_whole_transaction(numbers: Database) -> None:
     attempts = 0
 
     async def third_time_lucky(conn: Connection) -> str:
@@ -137,7 +138,8 @@ async def test_serialization_failure_is_repeated_as_a_whole_transaction(
     assert await count(numbers) == 3
 
 
-async def test_five_repetitions_are_the_most(numbers: Database, no_pause: None) -> None:
+@pytest.mark.usefixtures("_no_pause")
+async def test_five_repetitions_are_the_most(numbers: Database) -> None:
     attempts = 0
 
     async def never_lucky(conn: Connection) -> None:
@@ -183,11 +185,14 @@ async def test_connection_that_is_cut_off_is_an_outage_and_the_next_one_works(nu
 
 
 async def test_connection_that_died_while_idle_is_an_outage(numbers: Database) -> None:
+    async def killed_from_outside(conn: Connection) -> None:
+        async with numbers.connection() as other:
+            await other.execute("SELECT pg_terminate_backend($1, 1000)", conn.get_server_pid())
+        await asyncio.sleep(0.1)
+        await conn.execute("INSERT INTO numbers VALUES (3)")
+
     with pytest.raises(StoreUnavailable):
-        async with numbers.transaction() as conn, numbers.connection() as other:
-            await other.execute("SELECT pg_terminate_backend($1)", conn.get_server_pid())
-            await asyncio.sleep(0.1)
-            await conn.execute("INSERT INTO numbers VALUES (3)")
+        await numbers.retrying(killed_from_outside)
     assert await count(numbers) == 2
 
 

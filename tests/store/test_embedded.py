@@ -1,4 +1,5 @@
 """The launcher, with real servers, real kills and real accounts."""
+# ruff: noqa: ASYNC220, ASYNC240 # a test has its event loop to itself
 
 from __future__ import annotations
 
@@ -45,25 +46,26 @@ print(postgres.stop(), flush=True)
 class Owner:
     """Another process that holds the server; `dsn` is there once it runs."""
 
-    def __init__(
-        self, home: Path, pg_bin: Path | None, *, python: str = sys.executable, **how: Any
-    ) -> None:
+    def __init__(self, home: Path, pg_bin: Path | None, *, python: str = sys.executable, **how: Any) -> None:
         self.process = subprocess.Popen(
             [python, "-c", OWNER, str(home), str(binaries.find(pg_bin))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd="/",
-            env={"PYTHONPATH": os.pathsep.join(map(str, [SOURCE, *SITE_PACKAGES])), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PYTHONPATH": os.pathsep.join(map(str, [SOURCE, *SITE_PACKAGES])),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             **how,
         )
         assert self.process.stdout
         self.dsn = self.process.stdout.readline().strip()
 
-    def leave(self) -> str:
-        """Return what its stop said: True or False."""
+    def leave(self) -> bool:
+        """Return what its stop said: whether it was the last owner."""
         said, _ = self.process.communicate(timeout=60)
-        return said.strip()
+        return str(said).strip() == "True"
 
     def kill(self) -> None:
         self.process.kill()
@@ -88,7 +90,7 @@ async def ask(dsn: str, sql: str) -> Any:
 
 def python_for(account: dict[str, Any]) -> str:
     """Return a Python of our version that the account may execute: ours, unless it is in root's home."""
-    ours = "import sys; sys.exit(sys.version_info[:2] != {})".format(tuple(sys.version_info[:2]))
+    ours = f"import sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
     for python in (sys.executable, "/usr/bin/python3"):
         with contextlib.suppress(OSError):
             if subprocess.run([python, "-c", ours], cwd="/", check=False, **account).returncode == 0:
@@ -150,7 +152,7 @@ def test_stop_without_start_stops_nothing(postgres: EmbeddedPostgres, home: Path
     owner = Owner(home, pg_bin)
 
     assert not postgres.stop()
-    assert owner.leave() == "True"
+    assert owner.leave()
 
 
 def test_starting_twice_is_one_hold(postgres: EmbeddedPostgres) -> None:
@@ -165,7 +167,7 @@ async def test_two_owners_share_the_server_and_the_last_one_stops_it(
     dsn = postgres.start()
 
     assert dsn == owner.dsn
-    assert owner.leave() == "False"
+    assert not owner.leave()
     assert await ask(dsn, "SELECT 1") == 1
     assert postgres.stop()
 
@@ -192,7 +194,7 @@ async def test_postmaster_killed_and_next_start_has_all_that_was_committed(
 
     assert await ask(postgres.start(), "SELECT number FROM kept") == 7
     idle.terminate()
-    assert owner.leave() == "False"
+    assert not owner.leave()
     assert postgres.stop()
 
 
@@ -211,13 +213,11 @@ async def test_four_cold_starts_at_once_share_one_server(home: Path, pg_bin: Pat
 
     assert len({owner.dsn for owner in owners}) == 1
     assert await ask(owners[0].dsn, "SELECT 1") == 1
-    assert [owner.leave() for owner in owners] == ["False", "False", "False", "True"]
+    assert [owner.leave() for owner in owners] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("taken_by", ["another process", "a zombie", "nobody"])
-async def test_stale_pid_file_is_cleared_whoever_has_its_pid_now(
-    postgres: EmbeddedPostgres, taken_by: str
-) -> None:
+async def test_stale_pid_file_is_cleared_whoever_has_its_pid_now(postgres: EmbeddedPostgres, taken_by: str) -> None:
     postgres.start()
     text = (postgres.data / "postmaster.pid").read_text()
     dead = text.splitlines()[0]
@@ -298,7 +298,7 @@ def test_socket_folder_that_somebody_else_prepared_is_refused(
         place.mkdir()
         place.chmod(0o777)
     try:
-        with pytest.raises(SetupError, match=str(place)):
+        with pytest.raises(SetupError, match=f"{place} is not a private folder of ours"):
             postgres.start()
     finally:
         place.rmdir() if trap == "open to all" else place.unlink()
@@ -354,7 +354,7 @@ async def test_ordinary_user_runs_it_as_himself(home: Path, pg_bin: Path | None)
 
     assert server.uids().effective == nobody.pw_uid
     assert await ask(owner.dsn, "SELECT 1") == 1
-    assert owner.leave() == "True"
+    assert owner.leave()
     assert not lives(server.pid)
 
 
@@ -378,10 +378,21 @@ async def test_programs_that_the_account_cannot_reach_are_copied_and_nothing_is_
 
 
 @as_root
+def test_strict_umask_of_root_is_in_nobodys_way(home: Path, pg_bin: Path | None) -> None:
+    before = os.umask(0o077)
+    try:
+        launcher = EmbeddedPostgres(home / "deeper" / "still", pg_bin=pg_bin)
+        launcher.start()
+    finally:
+        os.umask(before)
+    assert launcher.stop()
+
+
+@as_root
 def test_home_that_the_account_cannot_reach_is_refused_by_name(home: Path, pg_bin: Path | None) -> None:
     home.mkdir(mode=0o700)
 
-    with pytest.raises(SetupError, match=f"may not pass through {home}"):
+    with pytest.raises(SetupError, match=f"may not enter {home}"):
         EmbeddedPostgres(home / "deeper", pg_bin=pg_bin).start()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 

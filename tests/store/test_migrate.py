@@ -93,7 +93,7 @@ async def test_many_at_once_apply_each_file_once(empty_dsn: str, folder: Path) -
 
     done = await asyncio.gather(*(migrate.migrate(conn, folder=folder) for conn in conns))
 
-    assert sorted(sum(done, [])) == ["0001_first", "0002_second"]
+    assert sorted(name for names in done for name in names) == ["0001_first", "0002_second"]
     await asyncio.gather(*(conn.close() for conn in conns))
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from making import a_crm, a_link, a_listing, crm_row, deliver
 
+from making import a_crm, a_link, a_listing, crm_row, deliver
 from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput, VersionMismatch
 from mls_crm_sync.core.ownership import Owner, compare, effective
 from mls_crm_sync.store import crm_properties
@@ -42,7 +42,12 @@ async def test_import_puts_facts_under_reso_names_and_the_rest_in_its_columns(db
         "UnparsedAddress": "969 64Th   Street", "UnitNumber": "Apt #1", "City": "Brooklyn", "StateOrProvince": "NY",
         "PostalCode": "11219", "ListingId": "NY1",
     }  # fmt: skip
-    assert (row["crm_status"], row["notes"], row["tags"], row["custom"]) == ("active", "=SUM(A1)", ["hot", "new"], {"region": "North"})
+    assert (row["crm_status"], row["notes"], row["tags"], row["custom"]) == (
+        "active",
+        "=SUM(A1)",
+        ["hot", "new"],
+        {"region": "North"},
+    )
 
 
 async def test_import_again_sets_its_columns_and_keeps_the_others(db: Database, conn: Connection) -> None:
@@ -52,7 +57,12 @@ async def test_import_again_sets_its_columns_and_keeps_the_others(db: Database, 
 
     row = await crm_row(conn, "a")
     assert (summary.made, summary.changed) == (0, 1)
-    assert (row["notes"], row["crm_status"], row["own"], row["custom"]) == ("mine", "active", {"PostalCode": "11219"}, {"region": "North"})
+    assert (row["notes"], row["crm_status"], row["own"], row["custom"]) == (
+        "mine",
+        "active",
+        {"PostalCode": "11219"},
+        {"region": "North"},
+    )
 
 
 async def test_import_that_says_nothing_new_writes_nothing(db: Database, conn: Connection) -> None:
@@ -173,7 +183,9 @@ async def test_sync_status_is_the_first_that_holds(db: Database, conn: Connectio
     assert await sync_status(conn) == "gone"
 
 
-async def test_listing_that_passes_no_longer_show_was_last_seen_by_the_last_that_did(db: Database, conn: Connection) -> None:
+async def test_listing_that_passes_no_longer_show_was_last_seen_by_the_last_that_did(
+    db: Database, conn: Connection
+) -> None:
     await deliver(db, a_listing("L1"), a_listing("L2"))
     await a_crm(db, "a", "b")
     await a_link(db, "a", "L1")
@@ -207,5 +219,9 @@ def test_a_value_shows_its_owner_and_what_stands_behind_it() -> None:
 
     shown = compare(own, {"City": "Brooklyn", "ListPrice": "2"}, {"ListPrice": "1"})
 
-    assert (shown["City"].value, shown["City"].owner, shown["City"].hidden) == ("Brooklyn", Owner.MLS, {Owner.CRM: "Bklyn"})
+    assert (shown["City"].value, shown["City"].owner, shown["City"].hidden) == (
+        "Brooklyn",
+        Owner.MLS,
+        {Owner.CRM: "Bklyn"},
+    )
     assert (shown["ListPrice"].value, shown["ListPrice"].hidden) == ("1", {Owner.MLS: "2"})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from making import a_crm, a_link, a_listing, crm_row, deliver, event_log, id_of, out_of_step
-
-from mls_crm_sync.core.errors import AlreadyLinked, CrmPropertyNotFound, ListingNotFound, NotLinked
 from mls_crm_sync.core.listing import Normaliser
+
+from making import a_crm, a_link, a_listing, crm_row, deliver, event_log, id_of, out_of_step
+from mls_crm_sync.core.errors import AlreadyLinked, CrmPropertyNotFound, ListingNotFound, NotLinked
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync import links
 from mls_crm_sync.sync.links import LinkRow
@@ -116,7 +116,10 @@ async def test_sync_mends_fields_that_somebody_wrote_over(db: Database, conn: Co
 
     summary = await links.sync_all(db, UNSYNCED)
 
-    assert (summary.properties, [(s.crm_id, s.field_names) for s in summary.changed]) == (2, [("b", ("ListPrice",))])
+    assert (summary.properties, [(s.crm_id, s.field_names) for s in summary.changed]) == (
+        2,
+        [("b", ("ListPrice",))],
+    )
     assert await out_of_step(conn) == []
     assert await links.sync_crm_property(db, UNSYNCED, "b") is None
 

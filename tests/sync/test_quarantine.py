@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from making import a_crm, a_link, a_listing, crm_row, deliver, listing_row
-
-from mls_crm_sync.core.errors import QuarantineNotFound
 from mls_crm_sync.core.fields import FIELDS
 from mls_crm_sync.core.listing import Normaliser
+
+from making import a_crm, a_link, a_listing, crm_row, deliver, listing_row
+from mls_crm_sync.core.errors import QuarantineNotFound
 from mls_crm_sync.store import quarantine as store
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.quarantine import retry

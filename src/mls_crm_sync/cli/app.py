@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way of calling back
+def _version(wanted: bool) -> None:
     if wanted:
         from mls_crm_sync import __version__
 
@@ -27,8 +27,12 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way of calling bac
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002 - a flag of the command line
-    log_level: Annotated[str, typer.Option(envvar="LOG_LEVEL", help="debug, info, warning or error; to standard error.")] = "warning",
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    log_level: Annotated[
+        str, typer.Option(envvar="LOG_LEVEL", help="debug, info, warning or error; to standard error.")
+    ] = "warning",
 ) -> None:
     del version
     from mls_crm_sync import logs

@@ -22,7 +22,7 @@ app = typer.Typer(help="CRM properties: import, list, show, edit, delete.", no_a
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV with a column id; see docs/crm-import.md.")],
     platform: Annotated[str, typer.Option(help="The CRM that the ids belong to.")] = "default",
-    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Insert or update CRM properties by id."""
     from mls_crm_sync.sources.table import read_table
@@ -38,9 +38,16 @@ def import_(
         notice("kept in `custom`: " + ", ".join(summary.custom_columns))
     if json:
         made = {"made": summary.made, "changed": summary.changed, "unchanged": summary.unchanged}
-        json_line({**made, "errors": [{"line": e.line, "id": e.id, "code": e.code, "detail": e.detail} for e in errors]})
+        json_line(
+            {
+                **made,
+                "errors": [{"line": e.line, "id": e.id, "code": e.code, "detail": e.detail} for e in errors],
+            }
+        )
     else:
-        typer.echo(f"{summary.made:,} made, {summary.changed:,} changed, {summary.unchanged:,} unchanged, {count(len(errors), 'error')}")
+        typer.echo(
+            f"{summary.made:,} made, {summary.changed:,} changed, {summary.unchanged:,} unchanged, {count(len(errors), 'error')}"
+        )
     if errors:
         raise typer.Exit(1)
 
@@ -49,10 +56,12 @@ def import_(
 def list_(
     platform: Annotated[str | None, typer.Option()] = None,
     crm_status: Annotated[str | None, typer.Option()] = None,
-    sync_status: Annotated[str | None, typer.Option(help="not_linked, synced, overridden, conflict, stale or gone.")] = None,
+    sync_status: Annotated[
+        str | None, typer.Option(help="not_linked, synced, overridden, conflict, stale or gone.")
+    ] = None,
     after: Annotated[str, typer.Option(help="Go on after this id.")] = "",
     limit: Annotated[int, typer.Option(min=1)] = 50,
-    json: Annotated[bool, typer.Option("--json", help="One line of JSON a property.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON a property.")] = False,
 ) -> None:
     """List CRM properties by id."""
     from mls_crm_sync.core.ownership import effective
@@ -84,7 +93,7 @@ def list_(
 @app.command()
 def show(
     crm_id: Annotated[str, typer.Argument(metavar="CRM_ID")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one CRM property: each value, whose it is, and what stands behind it."""
     from mls_crm_sync.core.ownership import compare
@@ -99,11 +108,23 @@ def show(
     if json:
         json_line(row)
         return
-    about = ("id", "platform", "sync_status", "mls_property_id", "last_seen_at", "synced_at", "crm_status", "assigned_agent")
+    about = (
+        "id",
+        "platform",
+        "sync_status",
+        "mls_property_id",
+        "last_seen_at",
+        "synced_at",
+        "crm_status",
+        "assigned_agent",
+    )
     about += ("tags", "notes", "custom", "version")
     table("", ("", row["id"]), [(name, row[name]) for name in about])
     values = compare(row["own"], row["fields"], row["overrides"])
-    lines = [(name, v.value, v.owner.value, "; ".join(f"{o.value}: {one_line(x)}" for o, x in v.hidden.items())) for name, v in values.items()]
+    lines = [
+        (name, v.value, v.owner.value, "; ".join(f"{o.value}: {one_line(x)}" for o, x in v.hidden.items()))
+        for name, v in values.items()
+    ]
     table("Values", ("field", "value", "owner", "behind it"), lines)
 
 
@@ -114,8 +135,12 @@ def edit(
     notes: Annotated[str | None, typer.Option()] = None,
     agent: Annotated[str | None, typer.Option(help="assigned_agent")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Replaces the tags; repeat for several.")] = None,
-    own: Annotated[list[str] | None, typer.Option(metavar="FIELD=VALUE", help="The CRM's own fact; empty removes it.")] = None,
-    override: Annotated[list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Wins over the MLS; empty removes it.")] = None,
+    own: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="The CRM's own fact; empty removes it.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD=VALUE", help="Wins over the MLS; empty removes it.")
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why the override is there.")] = None,
     by: Annotated[str | None, typer.Option(help="Who says so.")] = None,
     version: Annotated[int | None, typer.Option(help="Refuse when somebody changed it since this version.")] = None,

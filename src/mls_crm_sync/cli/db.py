@@ -5,7 +5,7 @@ commands.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path  # noqa: TC003 # typer reads the annotations when it runs
+from pathlib import Path  # typer reads the annotations when it runs
 from typing import Annotated
 
 import typer
@@ -16,8 +16,8 @@ app = typer.Typer(no_args_is_help=True, help="Migrate, back up and restore the d
 @app.command()
 def migrate() -> None:
     """Bring the database up to date. Every other command does so by itself."""
-    from mls_crm_sync import wiring  # noqa: PLC0415 # keeps the CLI's start fast
-    from mls_crm_sync.settings import Settings  # noqa: PLC0415
+    from mls_crm_sync import wiring  # keeps the CLI's start fast
+    from mls_crm_sync.settings import Settings
 
     done = asyncio.run(wiring.migrate_database(Settings()))
     typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to do")
@@ -28,8 +28,8 @@ def backup(
     file: Annotated[Path, typer.Argument(help="Where to write it; a file of that name is replaced.")],
 ) -> None:
     """Write the whole database to FILE, while everything goes on."""
-    from mls_crm_sync import wiring  # noqa: PLC0415 # keeps the CLI's start fast
-    from mls_crm_sync.settings import Settings  # noqa: PLC0415
+    from mls_crm_sync import wiring  # keeps the CLI's start fast
+    from mls_crm_sync.settings import Settings
 
     size = asyncio.run(wiring.backup_database(Settings(), file))
     typer.echo(f"wrote {file}, {size:,} bytes")
@@ -39,13 +39,11 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `db backup` wrote.", exists=True, dir_okay=False)],
     *,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Drop everything in the database first.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Drop everything in the database first.")] = False,
 ) -> None:
     """Bring the database to what FILE holds: all of it, or nothing is changed."""
-    from mls_crm_sync import wiring  # noqa: PLC0415 # keeps the CLI's start fast
-    from mls_crm_sync.settings import Settings  # noqa: PLC0415
+    from mls_crm_sync import wiring  # keeps the CLI's start fast
+    from mls_crm_sync.settings import Settings
 
     done = asyncio.run(wiring.restore_database(Settings(), file, replace=replace))
     typer.echo(f"restored {file}")

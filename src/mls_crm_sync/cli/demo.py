@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def demo() -> None:
     """Run the main job on a generated sample, in a database of its own, and show what changed in the CRM and why."""
-    from mls_crm_sync import settings
     from mls_crm_sync.demo import tour
+    from mls_crm_sync.settings import Settings
 
-    done = asyncio.run(tour.run(settings.load(), _tell))
+    done = asyncio.run(tour.run(Settings(), _tell))
     rows = [
         (
             change["crm_id"],
@@ -29,7 +29,11 @@ def demo() -> None:
         )
         for change in done.changes
     ]
-    table("What the second delivery changed in the CRM, and why", ("CRM property", "field", "before", "now", "why"), rows)
+    table(
+        "What the second delivery changed in the CRM, and why",
+        ("CRM property", "field", "before", "now", "why"),
+        rows,
+    )
     typer.echo("crm_status, notes, tags, agents and the CRM's own values are as they were.")
     typer.echo(f"Look around:  export MLS_CRM_SYNC_HOME={done.home}")
     typer.echo(f"              mls-crm-sync crm show {done.changes[0]['crm_id']}")

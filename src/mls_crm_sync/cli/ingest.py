@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from mls_crm_sync.core.errors import SourceBroken
     from mls_crm_sync.sources.base import Page
-    from mls_crm_sync.sources.file import FileSource
     from mls_crm_sync.store.database import Database
     from mls_crm_sync.sync.preview import Preview
     from mls_crm_sync.sync.recognise import Reader
@@ -25,14 +24,19 @@ if TYPE_CHECKING:
 
 
 def ingest(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON, JSON Lines or CSV, gzip or not; - is standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="JSON, JSON Lines or CSV, gzip or not; - is standard input."),
+    ],
     source: Annotated[str, typer.Option(help="Whose listings these are; the name is fixed for good.")],
     location: Annotated[str, typer.Option(help="What the files hold: a ZIP, a city, * for all.")],
-    complete: Annotated[bool, typer.Option("--complete", help="The files hold every listing of the location.")] = False,  # noqa: FBT002 - a flag
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; write nothing.")] = False,  # noqa: FBT002 - a flag
-    columns: Annotated[Path | None, typer.Option(help="TOML file that names the columns of a CSV; see docs/file-formats.md.")] = None,
+    complete: Annotated[bool, typer.Option("--complete", help="The files hold every listing of the location.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; write nothing.")] = False,
+    columns: Annotated[
+        Path | None, typer.Option(help="TOML file that names the columns of a CSV; see docs/file-formats.md.")
+    ] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA zone of time stamps that carry none.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Read listings and bring every linked CRM property in step."""
     delivery = _Delivery(files, columns)
@@ -86,7 +90,14 @@ async def _ingest(
         async with aclosing(delivery.pages()) as pages:
             result = await run(db, reader, pages, location=location, complete=complete, progress=progress)
     if as_json:
-        json_line({**_numbers(result.tally), "seconds": round(result.seconds, 3), "run_id": result.run_id, "status": result.status})
+        json_line(
+            {
+                **_numbers(result.tally),
+                "seconds": round(result.seconds, 3),
+                "run_id": result.run_id,
+                "status": result.status,
+            }
+        )
     else:
         _say(result.tally, f"in {result.seconds:.1f} s (run {result.run_id})")
     return result.error

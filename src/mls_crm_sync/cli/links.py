@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 def link(
     crm_id: Annotated[str | None, typer.Argument(metavar="CRM_ID")] = None,
     property_id: Annotated[str | None, typer.Argument(metavar="PROPERTY_ID")] = None,
-    file: Annotated[Path | None, typer.Option(help="CSV with crm_id and property_id, or crm_id and listing_key.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="CSV with crm_id and property_id, or crm_id and listing_key.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Whose listing keys the file has.")] = None,
-    move: Annotated[bool, typer.Option("--move", help="Also where it is linked to another listing.")] = False,  # noqa: FBT002 - a flag
-    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,  # noqa: FBT002 - a flag
+    move: Annotated[bool, typer.Option("--move", help="Also where it is linked to another listing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Link CRM properties to listings; the listing's facts fill the property at once."""
     if file is not None and crm_id is None:
@@ -36,7 +38,10 @@ def link(
 
 def unlink(
     crm_id: Annotated[str, typer.Argument(metavar="CRM_ID")],
-    restore_own: Annotated[bool, typer.Option("--restore-own", help="Give the CRM's own values back; else the MLS's stay, frozen.")] = False,  # noqa: FBT002 - a flag
+    restore_own: Annotated[
+        bool,
+        typer.Option("--restore-own", help="Give the CRM's own values back; else the MLS's stay, frozen."),
+    ] = False,
 ) -> None:
     """Cut the link of a CRM property."""
     from mls_crm_sync.sync import links
@@ -47,7 +52,9 @@ def unlink(
 
 def sync(
     crm_id: Annotated[str | None, typer.Argument(metavar="[CRM_ID]")] = None,
-    platform: Annotated[str | None, typer.Option(help="Without CRM_ID: only the properties of this CRM's listings.")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="Without CRM_ID: only the properties of this CRM's listings.")
+    ] = None,
 ) -> None:
     """Bring one CRM property, or all linked ones, in step with their listings."""
     from mls_crm_sync.sync import links
@@ -66,7 +73,14 @@ def _link_one(crm_id: str, property_id: str, *, move: bool, as_json: bool) -> No
 
     result = with_database(lambda db: links.link(db, unsynced(), crm_id, property_id, move=move))
     if as_json:
-        json_line({"crm_id": crm_id, "property_id": property_id, "linked": result.linked, "field_names": result.field_names})
+        json_line(
+            {
+                "crm_id": crm_id,
+                "property_id": property_id,
+                "linked": result.linked,
+                "field_names": result.field_names,
+            }
+        )
     elif result.linked:
         typer.echo(f"linked; {count(len(result.field_names), 'field')} filled")
     else:
@@ -85,7 +99,12 @@ def _link_file(file: Path, source: str | None, *, move: bool, as_json: bool) -> 
     row_errors(errors)
     if as_json:
         numbers = {"linked": summary.linked, "unchanged": summary.unchanged, "filled": summary.filled}
-        json_line({**numbers, "errors": [{"line": e.line, "id": e.id, "code": e.code, "detail": e.detail} for e in errors]})
+        json_line(
+            {
+                **numbers,
+                "errors": [{"line": e.line, "id": e.id, "code": e.code, "detail": e.detail} for e in errors],
+            }
+        )
     else:
         typer.echo(
             f"{summary.linked:,} linked ({summary.filled:,} filled), {summary.unchanged:,} linked already, "

@@ -23,7 +23,7 @@ def list_(
     linked: Annotated[bool | None, typer.Option("--linked/--not-linked")] = None,
     after: Annotated[str, typer.Option(help="Go on after this id.")] = "",
     limit: Annotated[int, typer.Option(min=1)] = 50,
-    json: Annotated[bool, typer.Option("--json", help="One line of JSON a listing.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON a listing.")] = False,
 ) -> None:
     """List listings by id."""
     from mls_crm_sync.store import listings
@@ -51,7 +51,7 @@ def list_(
 @app.command()
 def show(
     property_id: Annotated[str, typer.Argument(metavar="PROPERTY_ID")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one listing: its facts, its CRM properties, its newest changes."""
     from mls_crm_sync.store import listings
@@ -65,7 +65,15 @@ def show(
     if json:
         json_line({**row, "changes": [dict(change) for change in changes]})
         return
-    about = ("source", "source_key", "location", "absence_state", "content_hash", "source_modified_at", "first_seen_at")
+    about = (
+        "source",
+        "source_key",
+        "location",
+        "absence_state",
+        "content_hash",
+        "source_modified_at",
+        "first_seen_at",
+    )
     about += ("last_changed_at", "last_seen_at", "purged_at", "crm_property_ids")
     plain = {**row, "content_hash": row["content_hash"].hex()}
     table("", ("", property_id), [(name, plain[name]) for name in about])

@@ -18,7 +18,7 @@ def list_(
     source: Annotated[str | None, typer.Option()] = None,
     after: Annotated[int, typer.Option(help="Go on after this id.")] = 0,
     limit: Annotated[int, typer.Option(min=1)] = 50,
-    json: Annotated[bool, typer.Option("--json", help="One line of JSON a record, its payload included.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON a record, its payload included.")] = False,
 ) -> None:
     """List open records with where they stood and why they were refused."""
     from mls_crm_sync.store import quarantine
@@ -33,7 +33,17 @@ def list_(
         for row in found:
             json_line({**row, "payload": quarantine.unpack(row["payload"]).decode("utf-8", "replace")})
         return
-    shown = ("quarantine_id", "source", "location", "position", "reason", "field_name", "detail", "times", "last_at")
+    shown = (
+        "quarantine_id",
+        "source",
+        "location",
+        "position",
+        "reason",
+        "field_name",
+        "detail",
+        "times",
+        "last_at",
+    )
     table("Quarantine", shown, [[row[name] for name in shown] for row in found])
     if len(found) == limit:
         notice(f"more with --after {found[-1]['quarantine_id']}")
@@ -41,7 +51,9 @@ def list_(
 
 @app.command()
 def retry(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID...]", help="All open records when none is named.")] = None,
+    ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[ID...]", help="All open records when none is named.")
+    ] = None,
     source: Annotated[str | None, typer.Option()] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA zone of time stamps that carry none.")] = None,
 ) -> None:
@@ -52,10 +64,10 @@ def retry(
     from .ingest import zone
 
     where = zone(time_zone)
-    summary = with_database(
-        lambda db: quarantine.retry(db, Normaliser(), ids or None, source=source, time_zone=where)
+    summary = with_database(lambda db: quarantine.retry(db, Normaliser(), ids or None, source=source, time_zone=where))
+    typer.echo(
+        f"{count(summary.tried, 'record')} tried: {summary.resolved:,} taken in, {summary.tried - summary.resolved:,} still broken"
     )
-    typer.echo(f"{count(summary.tried, 'record')} tried: {summary.resolved:,} taken in, {summary.tried - summary.resolved:,} still broken")
     if summary.cut_short:
         notice(f"{count(summary.cut_short, 'record')} too large to be kept whole: deliver them again")
     if summary.tried != summary.resolved or summary.cut_short:

@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
     """Open the database (the embedded one unless DATABASE_URL says otherwise), migrate it, and run `work` on it."""
-    from mls_crm_sync import settings
+    from mls_crm_sync.settings import Settings
     from mls_crm_sync.wiring import open_database
 
     async def run() -> T:
-        async with open_database(settings.load()) as db:
+        async with open_database(Settings()) as db:
             return await work(db)
 
     return asyncio.run(run())
 
 
 def stale_after() -> timedelta:
-    from mls_crm_sync import settings
+    from mls_crm_sync.settings import Settings
 
-    return settings.load().stale_after
+    return Settings().stale_after
 
 
 def unsynced() -> tuple[str, ...]:

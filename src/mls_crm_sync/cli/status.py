@@ -12,7 +12,7 @@ from .session import stale_after, with_database
 
 
 def status(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how many listings and CRM properties there are, in which state, and how the last runs ended."""
     from mls_crm_sync.store import crm_properties, listings, quarantine, runs

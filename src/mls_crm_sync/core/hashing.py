@@ -52,7 +52,9 @@ class Recogniser:
     again. `volatile` names the members that do not count.
     """
 
-    def __init__(self, *, source: str, version: str, volatile: Iterable[str], time_zone: ZoneInfo | None = None) -> None:
+    def __init__(
+        self, *, source: str, version: str, volatile: Iterable[str], time_zone: ZoneInfo | None = None
+    ) -> None:
         self._source = source
         self._volatile = tuple(volatile)
         self._zone = time_zone

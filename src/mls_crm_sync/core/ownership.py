@@ -31,9 +31,7 @@ def effective(own: Mapping[str, Any], fields: Mapping[str, Any], overrides: Mapp
     return {**own, **fields, **overrides}
 
 
-def compare(
-    own: Mapping[str, Any], fields: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> dict[str, Effective]:
+def compare(own: Mapping[str, Any], fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Effective]:
     """Return every field with its value, its owner and what stands behind it, sorted by name."""
     layers = ((Owner.OVERRIDE, overrides), (Owner.MLS, fields), (Owner.CRM, own))
     names = sorted(own.keys() | fields.keys() | overrides.keys())

@@ -19,7 +19,15 @@ import orjson
 SEED = 20260101
 FIRST_DAY = date(2026, 3, 9)
 
-_STREETS = ("Maple Avenue", "Harbor Street", "Orchard Lane", "Mill Road", "Chestnut Street", "Bay Place", "Park Avenue")
+_STREETS = (
+    "Maple Avenue",
+    "Harbor Street",
+    "Orchard Lane",
+    "Mill Road",
+    "Chestnut Street",
+    "Bay Place",
+    "Park Avenue",
+)
 _TOWNS = (("Fairhaven", "06501"), ("Millbrook", "06502"), ("Stony Point", "06503"))
 _TYPES = ("Single Family Residence", "Condominium", "Townhouse")
 _AGENTS = ("Ana Ruiz", "Bo Lindqvist", "Chidi Okafor", "Dana Levy")
@@ -150,9 +158,7 @@ def _write_crm(rng: random.Random, sample: Sample, homes: list[dict[str, Any]]) 
         }
         for number, home in enumerate(homes)
     ]
-    links = [
-        {"crm_id": row["id"], "listing_key": home["ListingKey"]} for row, home in zip(rows, homes, strict=True)
-    ]
+    links = [{"crm_id": row["id"], "listing_key": home["ListingKey"]} for row, home in zip(rows, homes, strict=True)]
     _write_table(sample.crm, rows)
     _write_table(sample.links, links)
 

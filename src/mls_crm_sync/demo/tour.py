@@ -59,7 +59,12 @@ async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
             imported = await crm.import_rows(db, sheet.header, rows)
         tell(Step(f"crm import {sample.crm.name}", f"{imported.made:,} CRM properties"))
         linked = await links.link_rows(db, normaliser.unsynced, _link_rows(sample.links), source=SOURCE)
-        tell(Step(f"link --file {sample.links.name}", f"{linked.linked:,} linked, {linked.filled:,} filled with MLS facts"))
+        tell(
+            Step(
+                f"link --file {sample.links.name}",
+                f"{linked.linked:,} linked, {linked.filled:,} filled with MLS facts",
+            )
+        )
         second = await _ingest(db, normaliser, sample.second)
         tell(Step(f"ingest {sample.second.name}", _counts(second)))
         async with db.connection() as conn:

@@ -133,7 +133,7 @@ def _time_zone(name: object) -> ZoneInfo | None:
 
 def _encoding(name: object) -> str:
     try:
-        b"".decode(str(name))
+        "a".encode(str(name))  # base64 and the like are encodings, but not of text
         return codecs.lookup(str(name)).name
     except LookupError as error:
         raise InvalidInput("encoding", f"there is no encoding {name!r}; write it like cp1252") from error

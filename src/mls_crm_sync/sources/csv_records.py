@@ -24,7 +24,7 @@ MAX_CELL_CHARACTERS = 1024 * 1024
 """The csv module's own limit of 131,072 is less than the remarks and photo lists that are really sent."""
 BATCH_ROWS = 500
 _DELIMITERS = (",", ";", "\t")
-_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # spreadsheets write it, no header has it
+_SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r?\n|\r)", re.IGNORECASE)  # spreadsheets write it, no header has it
 _QUOTED = re.compile(r'"[^"]*+"')
 
 Row: TypeAlias = list[str]
@@ -123,9 +123,11 @@ class _Lines:
 
     def _decoded(self, blocks: Iterator[bytes], encoding: str) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(encoding)()
+        lines = 1
         try:
             for block in blocks:
                 if text := decoder.decode(block):
+                    lines += _line_ends(text)
                     yield text
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
@@ -133,7 +135,7 @@ class _Lines:
             yield good
             raise SourceBroken(
                 "encoding",
-                f"the text is not {encoding}, as seen in or after line {self.number + good.count(chr(10))}",
+                f"line {lines + _line_ends(good)} is not {encoding} text",
                 hint="convert it (iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW),"
                 ' or say what it is in the column map: encoding = "cp1252"',
             ) from error
@@ -184,6 +186,10 @@ class _Rows:
 
     def _text(self) -> bytes:
         return "".join(self._lines.row).rstrip("\r\n").encode("utf-8", "replace")
+
+
+def _line_ends(text: str) -> int:
+    return text.count("\n") or text.count("\r")
 
 
 def _delimiter(head: str) -> str:

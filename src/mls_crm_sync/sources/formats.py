@@ -67,7 +67,7 @@ def _by_name_and_content(path: str, head: bytes) -> FileFormat:
     begin = head.lstrip()[:1]
     if named is FileFormat.CSV:
         return FileFormat.CSV
-    if begin == b"[":
+    if begin == b"[" or (begin == b"{" and _is_spread_over_lines(head)):
         return FileFormat.JSON
     if begin == b"{" and named is not FileFormat.JSON_LINES:
         return FileFormat.JSON_LINES if _has_an_object_per_line(head) else FileFormat.JSON
@@ -84,6 +84,11 @@ def _by_name(path: str) -> FileFormat | None:
 def _has_an_object_per_line(head: bytes) -> bool:
     first, _, rest = head.lstrip().partition(b"\n")
     return bool(rest.strip()) and not is_cut_off(first)
+
+
+def _is_spread_over_lines(head: bytes) -> bool:
+    first, _, rest = head.lstrip().partition(b"\n")
+    return rest.lstrip()[:1] not in (b"", b"{") and is_cut_off(first)
 
 
 def _csv_or_nothing(head: bytes) -> FileFormat:

@@ -24,7 +24,10 @@ def read_json_lines(blocks: Iterator[bytes]) -> Iterator[list[Piece]]:
         begun.add(block if end < 0 else block[:end])
         if end < 0:
             continue
-        lines = block[end + 1 :].replace(b"\r\n", b"\n").split(b"\n")
+        rest = block[end + 1 :]
+        if b"\r" in rest:  # looking for one byte is ten times as fast as looking for two
+            rest = rest.replace(b"\r\n", b"\n")
+        lines = rest.split(b"\n")
         pieces = _line(number, begun)
         begun = Parts()
         begun.add(lines.pop())

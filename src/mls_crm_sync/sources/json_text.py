@@ -16,15 +16,15 @@ from mls_crm_sync.core.errors import SourceBroken
 
 from .pieces import Parts
 
-STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-FLAT = rb'[^"{}\[\]]*+'
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FLAT = rb'[^"{}\[\]]*+'
 SPACE = rb"[ \t\r\n]*+"
 
-_TO_BRACKET = re.compile(FLAT + rb"(?:" + STRING + FLAT + rb")*+", re.DOTALL)
-_TO_SEPARATOR = re.compile(rb'[^"{}\[\],]*+(?:' + STRING + rb'[^"{}\[\],]*+)*+', re.DOTALL)
+_TO_BRACKET = re.compile(_FLAT + rb"(?:" + _STRING + _FLAT + rb")*+", re.DOTALL)
+_TO_SEPARATOR = re.compile(rb'[^"{}\[\],]*+(?:' + _STRING + rb'[^"{}\[\],]*+)*+', re.DOTALL)
 _TO_QUOTE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPACE = re.compile(SPACE)
-_MEMBER = re.compile(SPACE + rb"(" + STRING + rb")" + SPACE + rb":" + SPACE, re.DOTALL)
+_MEMBER = re.compile(SPACE + rb"(" + _STRING + rb")" + SPACE + rb":" + SPACE, re.DOTALL)
 _MEMBER_BYTES = 64 * 1024
 """A member whose name is longer than this is none that anybody looks for."""
 
@@ -37,6 +37,7 @@ class JsonText:
         self._forgotten = 0
         self.buffer = b""
         self.at = 0
+        self._blanked: bytes | None = None
 
     @property
     def position(self) -> int:
@@ -48,7 +49,19 @@ class JsonText:
         self._forgotten += self.at
         self.buffer = self.buffer[self.at :] + block
         self.at = 0
+        self._blanked = None
         return bool(block)
+
+    def blanked(self) -> bytes:
+        """Return the buffer with NULs for escaped quotes and backslashes: each quote in it delimits a string.
+
+        A buffer never begins inside an escape, for a place never stands there.
+        """
+        if self._blanked is None:
+            self._blanked = self.buffer
+            if b"\\" in self.buffer:
+                self._blanked = self.buffer.replace(rb"\\", b"\0\0").replace(rb"\"", b"\0\0")
+        return self._blanked
 
     def look(self) -> bytes:
         """Skip white space; return the byte there without passing it, or none at the end."""

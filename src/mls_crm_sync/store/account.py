@@ -79,10 +79,10 @@ def give(folder: Path, account: Account | None) -> None:
 
 
 def make_home(home: Path) -> None:
-    """Make the folder, its mode right from the start: private for a user, passable for root's account."""
+    """Make the folder, and its parents, whatever the umask: private for a user, passable for root's account."""
     if home.exists():
         return
-    home.parent.mkdir(parents=True, exist_ok=True)
+    make_home(home.parent)
     new = Path(tempfile.mkdtemp(prefix=f".{home.name}-", dir=home.parent))
     new.chmod(0o711 if os.geteuid() == 0 else 0o700)
     try:
@@ -98,7 +98,7 @@ def require_way(home: Path, account: Account) -> None:
     for folder in (*reversed(home.parents), home):
         if not _may_pass(folder.stat(), account):
             raise SetupError(
-                f"the account {account.name!r}, which runs PostgreSQL for root, may not pass through {folder}",
+                f"the account {account.name!r}, under which root runs PostgreSQL, may not enter {folder}",
                 hint=f"set MLS_CRM_SYNC_HOME to a folder elsewhere, or let it through: chmod o+x {folder}",
             )
 
@@ -112,7 +112,7 @@ def _may_pass(seen: os.stat_result, account: Account) -> bool:
 
 
 def make_private(folder: Path, account: Account | None) -> None:
-    """Make an empty 0700 folder of the account's. Somebody else's, as may be in /tmp, is refused."""
+    """Make an empty 0700 folder of the account's. Somebody else's (/tmp is open) is refused."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     seen = folder.lstat()

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from mls_crm_sync.core.errors import InvalidInput, SetupError
 from mls_crm_sync.store import migrate
-from mls_crm_sync.store.database import connect
+from mls_crm_sync.store.database import check_server, connect
 from mls_crm_sync.store.queries import load
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ CHUNK = 1024 * 1024  # bytes
 LOCK_WAIT = "30s"  # for those who still use the tables that --replace drops
 
 _SQL = load(__file__)
-_APPLIED = re.compile(
-    rb"^COPY public\.schema_migrations \((.+?)\) FROM stdin;\n(.*?)^\\\.$", re.MULTILINE | re.DOTALL
-)
+_APPLIED = re.compile(rb"^COPY public\.schema_migrations \((.+?)\) FROM stdin;\n(.*?)^\\\.$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ async def restore(dsn: str, file: Path, bin_dir: Path, *, replace: bool) -> list
     migrate.pending(applied, migrate.migrations(), what="the backup")
     conn = await connect(dsn)
     try:
+        await check_server(conn, allow_unsafe=True)
         if not replace:
             await _require_empty(conn)
         major = conn.get_server_version().major
@@ -91,11 +90,14 @@ async def restore(dsn: str, file: Path, bin_dir: Path, *, replace: bool) -> list
         await conn.close()
 
 
+async def drop_all(conn: Connection) -> None:
+    """Make the database as empty as a new one. There is no way back."""
+    await conn.execute(_SQL["drop_all"])
+
+
 async def _require_empty(conn: Connection) -> None:
     if await conn.fetchval(_SQL["holds_something"]):
-        raise InvalidInput(
-            "--replace", "the database is not empty; with --replace everything in it is dropped first"
-        )
+        raise InvalidInput("--replace", "the database is not empty; with --replace everything in it is dropped first")
 
 
 def _dump(source: Address, file: Path, bin_dir: Path) -> int:
@@ -186,7 +188,8 @@ def _replay(target: Address, file: Path, bin_dir: Path, *, major: int, replace: 
 
 
 def _prologue(*, replace: bool) -> bytes:
-    return f"BEGIN; SET lock_timeout = '{LOCK_WAIT}'; {_SQL['drop_all'] if replace else ''}".encode()
+    before = f"BEGIN; SET client_min_messages = warning; SET lock_timeout = '{LOCK_WAIT}';"
+    return f"{before} {_SQL['drop_all'] if replace else ''}\n".encode()
 
 
 def _copy_script(source: IO[bytes], target: IO[bytes], major: int) -> None:

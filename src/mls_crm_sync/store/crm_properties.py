@@ -13,7 +13,7 @@ from typing import Any
 
 from mls_crm_sync.core.errors import CrmPropertyNotFound, NotLinked
 
-from .database import Connection
+from .database import Connection, json_text
 from .queries import load
 
 _SQL = load(__file__)
@@ -65,9 +65,7 @@ async def bring_in_step(conn: Connection, property_ids: Collection[str], unsynce
     return await _copy(conn, ids, unsynced, None)
 
 
-async def bring_in_step_only(
-    conn: Connection, links: Mapping[str, str], unsynced: Sequence[str]
-) -> list[Synced]:
+async def bring_in_step_only(conn: Connection, links: Mapping[str, str], unsynced: Sequence[str]) -> list[Synced]:
     """As `bring_in_step`, but for the locked CRM rows of `links` (crm id -> property id) alone."""
     return await _copy(conn, list(set(links.values())), unsynced, list(links)) if links else []
 
@@ -141,7 +139,7 @@ async def upsert(
         platform,
         [r.crm_status for r in rows],
         [r.notes for r in rows],
-        [list(r.tags) for r in rows],
+        [json_text(r.tags) for r in rows],
         [r.assigned_agent for r in rows],
         [r.own for r in rows],
         [r.custom for r in rows],
@@ -167,7 +165,16 @@ async def lock_for_edit(conn: Connection, crm_id: str) -> Mapping[str, Any]:
 
 async def save_edit(conn: Connection, row: Mapping[str, Any]) -> int:
     """Write the CRM-owned columns of a locked row; return its new version."""
-    names = ("crm_status", "notes", "tags", "assigned_agent", "custom", "own", "overrides", "override_details")
+    names = (
+        "crm_status",
+        "notes",
+        "tags",
+        "assigned_agent",
+        "custom",
+        "own",
+        "overrides",
+        "override_details",
+    )
     version: int = await conn.fetchval(_SQL["save_edit"], row["id"], *(row[name] for name in names))
     return version
 

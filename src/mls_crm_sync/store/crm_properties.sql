@@ -58,9 +58,9 @@ SELECT count(*) FROM crm_properties WHERE mls_property_id = ANY ($1::text[])
 -- An import speaks for the CRM: columns it brings are set, others stay. `own` and `custom` are merged member by
 -- member; a member whose column is empty is removed. An id of another platform is left alone (and not returned).
 INSERT INTO crm_properties AS c (id, platform, crm_status, notes, tags, assigned_agent, own, custom)
-SELECT id, $2, crm_status, notes, coalesce(array(SELECT jsonb_array_elements_text(tags)), '{}'), assigned_agent,
+SELECT id, $2, crm_status, notes, array(SELECT jsonb_array_elements_text(tags::jsonb)), assigned_agent,
        own, custom
-FROM unnest($1::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::jsonb[], $8::jsonb[])
+FROM unnest($1::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::jsonb[])
     AS i (id, crm_status, notes, tags, assigned_agent, own, custom)
 ORDER BY id COLLATE "C"
 ON CONFLICT (id) DO UPDATE SET

@@ -103,6 +103,14 @@ def _encode_jsonb(value: object) -> bytes:
     return b"\x01" + orjson.dumps(value)
 
 
+def json_text(value: object) -> str | None:
+    """A value as JSON text for a text[] that the query casts; None is SQL's null.
+
+    The driver takes a list in a jsonb[] for another dimension of the array, so what may be a list goes as text.
+    """
+    return None if value is None else orjson.dumps(value).decode()
+
+
 def _decode_jsonb(data: bytes) -> Any:  # noqa: ANN401 # any JSON value
     return orjson.loads(data[1:])
 
@@ -138,9 +146,7 @@ class Database:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(
-        cls, dsn: str, *, max_size: int = 10, allow_unsafe: bool = False
-    ) -> AsyncIterator[Database]:
+    async def open(cls, dsn: str, *, max_size: int = 10, allow_unsafe: bool = False) -> AsyncIterator[Database]:
         """Open a pool on a server that passes `check_server`; close it at the end. Migrates nothing."""
         with _connecting():
             pool = await asyncpg.create_pool(

@@ -69,9 +69,7 @@ class EmbeddedPostgres:
     `options` are server settings over ours, given to the server when this owner is the one that starts it.
     """
 
-    def __init__(
-        self, home: Path, *, pg_bin: Path | None = None, options: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, home: Path, *, pg_bin: Path | None = None, options: Mapping[str, str] | None = None) -> None:
         self.bin_dir = binaries.find(pg_bin)
         self.major = binaries.Programs(self.bin_dir).major()
         if self.major < binaries.OLDEST_MAJOR:
@@ -173,9 +171,7 @@ class EmbeddedPostgres:
         account.give(new, self._programs.account)
         locale = ["--locale=C.UTF-8", "--encoding=UTF8"]
         if self.major >= 17:
-            locale.append(
-                "--locale-provider=builtin"
-            )  # the order of text stays when the machine's libc changes
+            locale.append("--locale-provider=builtin")  # the order of text stays when the machine's libc changes
         access = [f"--username={ROLE}", "--auth-local=trust", "--auth-host=reject"]
         self._require(self._programs.run("initdb", f"--pgdata={new}", *access, *locale), "initdb")
         with (new / "postgresql.conf").open("a") as conf:
@@ -289,9 +285,10 @@ class EmbeddedPostgres:
 
 
 def _is_resident(process: psutil.Process, data: str) -> bool:
-    """Tell whether it works in the data folder, or is about to: before its chdir only argv names it."""
-    if process.status() == psutil.STATUS_ZOMBIE:
-        return False
+    """Tell whether it works in the data folder, or is about to: before its chdir only argv names it.
+
+    Raises psutil.Error for a zombie, which has neither.
+    """
     return process.cwd() == data or data in process.cmdline()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .database import Connection
+from .database import Connection, json_text
 from .queries import load
 
 _SQL = load(__file__)
@@ -38,8 +38,8 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
         [e.crm_property_id for e in events],
         [e.platform for e in events],
         [e.run_id for e in events],
-        [list(e.field_names) for e in events],
-        [list(e.change_types) for e in events],
+        [json_text(e.field_names) for e in events],
+        [json_text(e.change_types) for e in events],
     )
 
 

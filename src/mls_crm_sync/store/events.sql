@@ -5,8 +5,9 @@ SELECT pg_advisory_xact_lock(1299997550)
 -- name: append
 INSERT INTO events (type, property_id, crm_property_id, platform, run_id, field_names, change_types)
 SELECT type, property_id, crm_property_id, platform, run_id,
-       array(SELECT jsonb_array_elements_text(field_names)), array(SELECT jsonb_array_elements_text(change_types))
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::jsonb[], $7::jsonb[])
+       array(SELECT jsonb_array_elements_text(field_names::jsonb)),
+       array(SELECT jsonb_array_elements_text(change_types::jsonb))
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])
     WITH ORDINALITY AS i (type, property_id, crm_property_id, platform, run_id, field_names, change_types, nr)
 ORDER BY nr
 

@@ -17,7 +17,7 @@ from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Change, Stored
 from mls_crm_sync.core.errors import ListingNotFound
 
-from .database import Connection
+from .database import Connection, json_text
 from .queries import load
 
 _SQL = load(__file__)
@@ -190,8 +190,8 @@ async def insert_changes(conn: Connection, run_id: int, changes: Sequence[tuple[
             [property_id for property_id, _ in changes],
             [change.type.value for _, change in changes],
             [change.field for _, change in changes],
-            [change.previous for _, change in changes],
-            [change.new for _, change in changes],
+            [json_text(change.previous) for _, change in changes],
+            [json_text(change.new) for _, change in changes],
         )
 
 
@@ -216,9 +216,7 @@ async def page(
     limit: int = 100,
 ) -> list[Mapping[str, Any]]:
     """Return at most `limit` listings whose id is after `after`, by id."""
-    return await conn.fetch(
-        _SQL["list_listings"], source, status, city, postal_code, listing_id, linked, after, limit
-    )
+    return await conn.fetch(_SQL["list_listings"], source, status, city, postal_code, listing_id, linked, after, limit)
 
 
 async def changes(conn: Connection, property_id: str, *, limit: int = 50) -> list[Mapping[str, Any]]:

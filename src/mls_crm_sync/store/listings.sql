@@ -81,8 +81,8 @@ WHERE s.property_id = i.property_id AND (s.source_modified_at IS NULL OR s.sourc
 
 -- name: insert_changes
 INSERT INTO property_changes (property_id, run_id, type, field_name, previous_value, new_value)
-SELECT property_id, $1, type, field_name, previous_value, new_value
-FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[])
+SELECT property_id, $1, type, field_name, previous_value::jsonb, new_value::jsonb
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
     WITH ORDINALITY AS i (property_id, type, field_name, previous_value, new_value, nr)
 ORDER BY nr
 

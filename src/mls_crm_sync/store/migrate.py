@@ -53,9 +53,7 @@ def _read(path: Path) -> Migration:
     return Migration(path.stem, data.decode(), hashlib.sha256(data).hexdigest())
 
 
-def pending(
-    applied: Mapping[str, str], known: Sequence[Migration], *, what: str = "the database"
-) -> list[Migration]:
+def pending(applied: Mapping[str, str], known: Sequence[Migration], *, what: str = "the database") -> list[Migration]:
     """Return what `applied` (checksums by name) lacks. Raises SetupError where the two contradict each other.
 
     `what` is what has them applied, for the message.
@@ -128,6 +126,4 @@ async def _apply(conn: Connection, migration: Migration) -> None:
         await conn.execute(migration.sql)
     except (asyncpg.SyntaxOrAccessError, asyncpg.FeatureNotSupportedError, asyncpg.DataError) as error:
         raise SetupError(f"migration {migration.name} failed, nothing of it was applied: {error}") from error
-    await conn.execute(
-        "INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)", migration.name, migration.sha256
-    )
+    await conn.execute("INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)", migration.name, migration.sha256)

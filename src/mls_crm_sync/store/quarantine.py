@@ -1,4 +1,4 @@
-"""Records that could not be read: kept with their reason, where they stood and their bytes, until a retry takes them."""
+"""Records that could not be read: kept with their reason, their place and their bytes, until a retry takes them."""
 
 from __future__ import annotations
 

@@ -45,7 +45,10 @@ async def location_id(conn: Connection, source: str, name: str) -> int:
 
 
 async def start(conn: Connection, kind: RunKind, source: str, location: str) -> Hold:
-    """Make a run of one location, with its pass where it reads all of it. The caller has to `claim` it on a connection that lives as long."""
+    """Make a run of one location, with its pass where it reads all of it.
+
+    The caller has to `claim` it on a connection that lives as long as the run.
+    """
     place = await location_id(conn, source, location)
     run_id = await conn.fetchval(_SQL["start"], kind, source)
     epoch = await conn.fetchval(_SQL["start_location"], run_id, place)
@@ -65,7 +68,13 @@ async def hold(conn: Connection, held: Hold) -> None:
 
 
 async def advance(
-    conn: Connection, held: Hold, *, page: int, keys: Sequence[str], checkpoint: object, counts: Mapping[str, Any]
+    conn: Connection,
+    held: Hold,
+    *,
+    page: int,
+    keys: Sequence[str],
+    checkpoint: object,
+    counts: Mapping[str, Any],
 ) -> None:
     """Note a page as done: what it showed, where to go on, what came of it so far."""
     if held.pass_id is not None:

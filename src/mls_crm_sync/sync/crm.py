@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from mls_crm_sync.core.errors import IdTaken, InvalidInput, Refused, VersionMismatch
+from mls_crm_sync.core.errors import IdTaken, InvalidInput, VersionMismatch
 from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.core.listing import normalise_facts
 from mls_crm_sync.store import crm_properties, events
@@ -59,7 +59,8 @@ class Override:
 @dataclass(frozen=True, slots=True)
 class Edit:
     """A change by the CRM. `values` holds the CRM's columns to set; `own` and `overrides` are merged by field name,
-    None removes a field. `version` is the one the caller has read; None overwrites whatever is there."""
+    None removes a field. `version` is the one the caller has read; None overwrites whatever is there.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
@@ -107,7 +108,8 @@ async def edit(db: Database, crm_id: str, change: Edit, *, now: datetime) -> int
     values = {name: _checked(name, value) for name, value in change.values.items()}
     own = normalise_facts(change.own)
     overrides = normalise_facts({name: o.value for name, o in change.overrides.items()})
-    return await db.retrying(partial(_edit, crm_id, change, values, own, overrides, now))
+    checked = _CheckedEdit(change, values, own, overrides, now)
+    return await db.retrying(partial(_edit, crm_id, checked))
 
 
 async def delete(db: Database, crm_id: str) -> None:
@@ -124,15 +126,11 @@ class _Sheet:
         custom = tuple(c for c in header if c not in self._own and c not in plain and c != "id")
         self.columns = Columns(plain, tuple(self._own.values()), custom)
 
-    def read(
-        self, line: int, cells: Mapping[str, str], seen: set[str], summary: ImportSummary
-    ) -> ImportRow | None:
+    def read(self, line: int, cells: Mapping[str, str], seen: set[str], summary: ImportSummary) -> ImportRow | None:
         """Return the row, or None after noting what is wrong with it."""
         crm_id = cells["id"].strip()
         try:
-            if crm_id in seen:
-                raise InvalidInput("id", "an earlier line of this file has the same id")
-            return self._row(_checked_id(crm_id), cells)
+            return self._row(_checked_id(crm_id, seen), cells)
         except InvalidInput as error:
             summary.errors.append(RowError(line, crm_id, error.code, str(error)))
             return None
@@ -179,25 +177,28 @@ async def _upsert(
     return made, changed, {crm_id: owner for crm_id, owner in owners.items() if owner != platform}
 
 
-async def _edit(
-    crm_id: str,
-    change: Edit,
-    values: Mapping[str, Any],
-    own: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    now: datetime,
-    conn: Connection,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _CheckedEdit:
+    """An edit whose values have their normal form; None removes a member."""
+
+    asked: Edit
+    values: Mapping[str, Any]
+    own: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    now: datetime
+
+
+async def _edit(crm_id: str, edit: _CheckedEdit, conn: Connection) -> int:
     row = dict(await crm_properties.lock_for_edit(conn, crm_id))
-    if change.version is not None and change.version != row["version"]:
-        raise VersionMismatch(crm_id, change.version, row["version"])
-    row |= values
-    row["own"] = _merged(row["own"], own)
-    row["overrides"] = _merged(row["overrides"], overrides)
+    if edit.asked.version is not None and edit.asked.version != row["version"]:
+        raise VersionMismatch(crm_id, edit.asked.version, row["version"])
     details = {
-        name: _details(change.overrides[name], row["fields"].get(name), now) if value is not None else None
-        for name, value in overrides.items()
+        name: _details(edit.asked.overrides[name], row["fields"].get(name), edit.now) if value is not None else None
+        for name, value in edit.overrides.items()
     }
+    row |= edit.values
+    row["own"] = _merged(row["own"], edit.own)
+    row["overrides"] = _merged(row["overrides"], edit.overrides)
     row["override_details"] = _merged(row["override_details"], details)
     return await crm_properties.save_edit(conn, row)
 
@@ -233,9 +234,11 @@ def _checked(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
     raise InvalidInput(name, f"not a column of a CRM property that can be set to this; there are {known}")
 
 
-def _checked_id(crm_id: str) -> str:
+def _checked_id(crm_id: str, seen: set[str]) -> str:
     if not crm_id:
         raise InvalidInput("id", "is empty")
+    if crm_id in seen:
+        raise InvalidInput("id", "an earlier line of this file has the same id")
     if len(crm_id) > MAX_ID_LENGTH or not crm_id.isprintable():
         raise InvalidInput("id", f"must be printable text of at most {MAX_ID_LENGTH} characters")
     return crm_id
@@ -263,6 +266,3 @@ def _unique(tags: Iterable[str]) -> tuple[str, ...]:
 
 def _instant(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
-
-
-__all__ = ["Edit", "ImportSummary", "Override", "Refused", "delete", "edit", "import_rows"]

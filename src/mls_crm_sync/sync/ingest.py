@@ -115,9 +115,7 @@ class _PageWriter:
         await events.append(conn, applied.events)
         return applied.tally
 
-    async def _apply_last(
-        self, batch: Batch, chunk: Sequence[Incoming], checkpoint: object, conn: Connection
-    ) -> Tally:
+    async def _apply_last(self, batch: Batch, chunk: Sequence[Incoming], checkpoint: object, conn: Connection) -> Tally:
         held = self._held
         await runs.hold(conn, held)
         applied = await self._transaction(conn).apply(chunk, batch.clocks, not_after=self._not_after)
@@ -191,9 +189,7 @@ async def _end(
     return status
 
 
-def _pass_outcome(
-    tally: Tally, error: SourceBroken | None, *, complete: bool
-) -> tuple[runs.PassOutcome, str | None]:
+def _pass_outcome(tally: Tally, error: SourceBroken | None, *, complete: bool) -> tuple[runs.PassOutcome, str | None]:
     """A record that could not be read may be any listing: a pass with one proves nobody's absence."""
     if error:
         return "broken", error.detail
@@ -205,7 +201,7 @@ def _pass_outcome(
 
 
 def _status(tally: Tally, error: SourceBroken | None) -> runs.RunStatus:
-    """Quarantined records do not fail a run that was read to its end; they stand in its counts and in the quarantine."""
+    """Quarantined records do not fail a run that was read to its end; its counts and the quarantine tell of them."""
     stored_any = tally.read > tally.quarantined
     if error:
         return "partial" if stored_any else "failed"

@@ -6,7 +6,7 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from mls_crm_sync.core.changes import Change, Decision, decide
@@ -63,4 +63,3 @@ async def _batch(conn: Connection, reader: Reader, batch: Batch, show: Callable[
     fields = {property_id: decision.fields for property_id, decision in after.items()}
     tally.crm_updated = await crm_properties.would_change(conn, fields, reader.normaliser.unsynced)
     return tally
-

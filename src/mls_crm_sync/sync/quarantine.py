@@ -63,9 +63,7 @@ async def retry(
     return RetrySummary(len(whole), resolved, len(rows) - len(whole), total)
 
 
-async def _open_records(
-    db: Database, ids: Sequence[int] | None, source: str | None
-) -> list[Mapping[str, Any]]:
+async def _open_records(db: Database, ids: Sequence[int] | None, source: str | None) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     async with db.connection() as conn:
         while page := await quarantine.page(

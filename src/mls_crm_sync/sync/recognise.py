@@ -31,7 +31,7 @@ NO_DIGEST = b""
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A record told by its bytes. `clock` is its ModificationTimestamp where that alone is newer than the stored one."""
+    """A record told by its bytes. `clock` is its ModificationTimestamp where that alone is newer."""
 
     property_id: str
     digest: bytes
@@ -127,7 +127,8 @@ async def _with_stored_ids(
     if not ids:
         return list(told)
     return [
-        replace(t, property_id=ids.get(t.facts.source_key, t.property_id)) if isinstance(t, Incoming) else t for t in told
+        replace(t, property_id=ids.get(t.facts.source_key, t.property_id)) if isinstance(t, Incoming) else t
+        for t in told
     ]
 
 

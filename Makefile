@@ -1,0 +1,62 @@
+# Everything happens in .venv, from lock files with hashes; .stamps remembers what was installed.
+
+PYTHON ?= python3
+UV ?= uv
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
+COMPILE := $(UV) pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
+
+.PHONY: help run test lint types fmt bench bench-smoke lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .stamps/run ## Start it here, with example data
+	PYTHONPATH=src $(PY) -m mls_crm_sync demo $(ARGS)
+
+test: .stamps/dev ## Run the tests, on every PostgreSQL there is (ARGS="-k word" picks some)
+	$(PY) -m pytest -n logical --dist worksteal $(ARGS)
+
+lint: .stamps/dev ## Check style, format and the import rule
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+
+types: .stamps/dev ## Check the types
+	$(PY) -m mypy
+
+fmt: .stamps/dev ## Format, and mend what can be mended without thinking
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: .stamps/dev ## Measure
+	$(PY) bench/run.py $(ARGS)
+
+bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
+	$(PY) bench/run.py --smoke $(ARGS)
+
+lock: ## Write both lock files anew, by uv (ARGS=--upgrade takes newer releases)
+	$(COMPILE) $(ARGS) --output-file requirements.lock
+	$(COMPILE) $(ARGS) --group dev --output-file requirements-dev.lock
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .stamps dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# The product alone runs from src; what it needs is in the lock file.
+.stamps/run: requirements.lock $(VENV)/pyvenv.cfg
+	$(PIP) install --require-hashes --requirement requirements.lock
+	@mkdir -p .stamps && touch $@
+
+# The build backend is in the lock file too, so the product is installed without asking anybody for anything.
+.stamps/dev: requirements-dev.lock pyproject.toml $(VENV)/pyvenv.cfg
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@mkdir -p .stamps && touch $@

@@ -1,0 +1,128 @@
+"""Strict JSON of one record, and back.
+
+What is accepted here is what is stored, so it is accepted strictly: UTF-8, one object, no member twice at any level, no
+NaN, no Infinity, bounded depth; numbers exactly as written. Text that PostgreSQL cannot hold (NUL, lone surrogates) is
+cleaned where text is normalised (`values.py`) and here for member names and unknown members. No IO.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import msgspec
+
+from .errors import RecordRejected
+
+MAX_DEPTH = 64
+MAX_DIGITS = 400
+"""Of a number: more is no measure of a house, and costs quadratic time."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    record: dict[str, Any]  # str, int, Decimal, bool, None, list, dict
+    notes: tuple[str, ...]
+
+
+class _Refused(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def decode(data: bytes) -> Decoded:
+    """Return the record of one JSON object. Raises RecordRejected: `not_utf8`, `not_json`, `not_an_object`,
+    `duplicate_member`, `too_deep`.
+    """
+    try:
+        text = data.decode("utf-8")
+        record = json.loads(text, object_pairs_hook=_object, parse_float=_decimal, parse_int=_int, parse_constant=_constant)
+    except UnicodeDecodeError as error:
+        raise RecordRejected("not_utf8", f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise RecordRejected("not_json", f"{error.msg} at character {error.pos}") from error
+    except _Refused as error:
+        raise RecordRejected(error.reason, str(error)) from error
+    except RecursionError as error:
+        raise RecordRejected("too_deep", f"nested deeper than {MAX_DEPTH} levels") from error
+    if not isinstance(record, dict):
+        raise RecordRejected("not_an_object", "a record is a JSON object")
+    notes: list[str] = []
+    if b"\x00" in data or _ESCAPED.search(data):
+        record = {_cleaned(name, name, notes, 0): _cleaned(value, name, notes, 1) for name, value in record.items()}
+    elif _depth_reached(record):
+        raise RecordRejected("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+    return Decoded(record, tuple(dict.fromkeys(notes)))
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """Return compact JSON, member order kept, numbers exactly as they were written."""
+    return _encode(record)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Refused("duplicate_member", f"{ascii(twice)} stands twice in one object")
+    return members
+
+
+def _decimal(text: str) -> Decimal:
+    if len(text) > MAX_DIGITS:
+        raise _Refused("not_json", f"a number of {len(text):,} characters")
+    number = Decimal(text)
+    if abs(number.adjusted()) > MAX_DIGITS:
+        raise _Refused("not_json", f"the number {text[:40]} is out of any range")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise _Refused("not_json", f"a number of {len(text):,} characters")
+    return int(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise _Refused("not_json", f"{text} is not JSON")
+
+
+def _cleaned(value: Any, name: str, notes: list[str], depth: int) -> Any:  # noqa: ANN401 - any JSON value
+    """Take NUL and lone surrogates out of every text, with a note for the member it is in."""
+    if depth > MAX_DEPTH:
+        raise RecordRejected("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        clean = _UNSTORABLE.sub("", value)
+        if clean != value:
+            notes.append(f"NUL or lone surrogate removed in {_UNSTORABLE.sub('', name)}")
+        return clean
+    if isinstance(value, list):
+        return [_cleaned(item, name, notes, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_cleaned(k, name, notes, depth): _cleaned(v, name, notes, depth + 1) for k, v in value.items()}
+    return value
+
+
+def _depth_reached(record: Mapping[str, Any]) -> bool:
+    """Whether values are nested deeper than what may be stored; looks at containers only."""
+    level: list[Any] = [v for v in record.values() if isinstance(v, dict | list)]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)

@@ -1,0 +1,404 @@
+"""Normal forms: one function per kind of field, from what sources write to what is stored.
+
+    normal(value) -> the stored form, or None when the value clears the field (null, empty text, empty list)
+
+Money and measures are plain decimal text (`"1650000"`, `"2.5"`), integers numbers, instants UTC text with `Z`, dates
+`YYYY-MM-DD`, enums RESO's spaced spelling, multi-selects sorted lists, media its keys, order and category. Input comes
+from strict JSON: str, int, Decimal, bool, None, list, dict; CSV and some providers write everything as text.
+Normalising twice changes nothing. Raises BadValue, which says why in words. No IO.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from .fields import Field, Kind
+
+MAX_TEXT = 100_000
+"""Characters; RESO's longest remarks are 4,000."""
+
+MAX_NUMBER = Decimal(10) ** 14
+MAX_PLACES = 8
+INT_RANGE = range(-(2**31), 2**31)
+_GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?|[+-]?\.\d+")
+_US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d{1,12}))?\s?(Z|z|[+-]\d{2}:?\d{2})?")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+_TRUE = frozenset({"true", "t", "yes", "y", "1"})
+_FALSE = frozenset({"false", "f", "no", "n", "0"})
+
+STANDARD_STATUS = (
+    "Active", "Active Under Contract", "Canceled", "Closed", "Coming Soon", "Delete", "Expired", "Hold", "Incomplete",
+    "Pending", "Withdrawn",
+)  # fmt: skip
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "PropertyType": (
+        "Business Opportunity", "Commercial Lease", "Commercial Sale", "Farm", "Land", "Manufactured In Park",
+        "Residential", "Residential Income", "Residential Lease",
+    ),
+    "PropertySubType": (
+        "Agriculture", "Apartment", "Boat Slip", "Business", "Cabin", "Condominium", "Deeded Parking", "Duplex", "Farm",
+        "Hotel/Motel", "Industrial", "Manufactured Home", "Manufactured On Land", "Mixed Use", "Mobile Home",
+        "Multi Family", "Office", "Own Your Own", "Quadruplex", "Ranch", "Retail", "Single Family Residence",
+        "Stock Cooperative", "Timeshare", "Townhouse", "Triplex", "Unimproved Land", "Warehouse",
+    ),
+    "AssociationFeeFrequency": (
+        "Annually", "Bi Monthly", "Bi Weekly", "Daily", "Monthly", "One Time", "Quarterly", "Seasonal",
+        "Semi Annually", "Semi Monthly", "Weekly",
+    ),
+}  # fmt: skip
+"""RESO's values of open enumerations; a value in any spelling of one of these is stored as this one."""
+
+
+class BadValue(ValueError):
+    """The value is none of its kind; the message says why."""
+
+
+def _folded(text: str) -> str:
+    """Case, spaces, underscores, hyphens and slashes aside: `ActiveUnderContract`, `ACTIVE_UNDER_CONTRACT`."""
+    return re.sub(r"[\s_/-]+", "", text).casefold()
+
+
+_STATUS_BY_SPELLING = {_folded(value): value for value in STANDARD_STATUS} | {
+    "cancelled": "Canceled",  # the British spelling
+    "sold": "Closed",  # the same state by RESO's definition
+    "leased": "Closed",
+    "deleted": "Delete",
+}
+_KNOWN_BY_SPELLING = {name: {_folded(value): value for value in values} for name, values in KNOWN.items()}
+
+
+class Context:
+    """What normalising one record needs beside the value: the declared zone, and a place for notes."""
+
+    __slots__ = ("field", "notes", "time_zone")
+
+    def __init__(self, time_zone: ZoneInfo | None = None) -> None:
+        self.time_zone = time_zone
+        self.notes: list[str] = []
+        self.field = ""
+
+
+def normal(field: Field, value: Any, context: Context) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the normal form of a field's value, or None when it clears. Raises BadValue."""
+    context.field = field.name
+    return _NORMAL[field.kind](value, context)
+
+
+def clean_text(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    """NFC, without NUL and lone surrogates (noted), `\\n` line ends, no space at the ends. A number is its plain text."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise BadValue(f"{_kind_of(value)} where text belongs")
+    text = value if isinstance(value, str) else plain(Decimal(value))
+    if not text.isascii() or "\x00" in text:
+        text = _storable(text, context)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.strip()
+    if len(text) > MAX_TEXT:
+        raise BadValue(f"text of {len(text):,} characters; at most {MAX_TEXT:,} are taken")
+    return text or None
+
+
+def _storable(text: str, context: Context) -> str:
+    if "\x00" in text:
+        text = text.replace("\x00", "")
+        context.notes.append(f"NUL removed in {context.field}")
+    if _SURROGATES.search(text):
+        text = _SURROGATES.sub("", text)
+        context.notes.append(f"lone surrogate removed in {context.field}")
+    return unicodedata.normalize("NFC", text)
+
+
+def plain(number: Decimal) -> str:
+    """The shortest plain form of a finite number: no exponent, no trailing zeros, no negative zero."""
+    if not number:
+        return "0"
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _number(value: Any) -> Decimal | None:  # noqa: ANN401 - any JSON value
+    """A finite number of bounded size, from a JSON number or text (`1,650,000`, `$1650000.00`)."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _number_of_text(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise BadValue(f"{_kind_of(value)} where a number belongs")
+    return _bounded(Decimal(value))
+
+
+def _number_of_text(text: str) -> Decimal | None:
+    if not text:
+        return None
+    bare = text.removeprefix("$").strip()
+    if _GROUPED.fullmatch(bare):
+        bare = bare.replace(",", "")
+    if len(bare) > 40 or not _NUMBER.fullmatch(bare):
+        raise BadValue(f"{_shown(text)} is not a number")
+    try:
+        return _bounded(Decimal(bare))
+    except InvalidOperation as error:  # digits of other scripts that Decimal refuses
+        raise BadValue(f"{_shown(text)} is not a number") from error
+
+
+def _bounded(number: Decimal) -> Decimal:
+    if not number.is_finite() or number.adjusted() > 14 or abs(number) >= MAX_NUMBER:
+        raise BadValue("a number out of range")
+    if number and number.adjusted() < -MAX_PLACES:
+        raise BadValue(f"a number with more than {MAX_PLACES} decimal places")
+    exponent = number.normalize().as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -MAX_PLACES:
+        raise BadValue(f"a number with more than {MAX_PLACES} decimal places")
+    return number
+
+
+def _decimal(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    number = _number(value)
+    return None if number is None else plain(number)
+
+
+def _money(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    number = _number(value)
+    if number is not None and number < 0:
+        raise BadValue("an amount below zero")
+    return None if number is None else plain(number)
+
+
+def _degrees(limit: int) -> Callable[[Any, Context], str | None]:
+    def of(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+        number = _number(_rounded(value))
+        if number is not None and abs(number) > limit:
+            raise BadValue(f"not between -{limit} and {limit} degrees")
+        return None if number is None else plain(number)
+
+    return of
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Coordinates come with the tail of a binary float; eight places are a millimetre."""
+    text = value.strip() if isinstance(value, str) else value
+    if isinstance(text, str) and len(text) <= 40 and _NUMBER.fullmatch(text):
+        text = Decimal(text)
+    if isinstance(text, Decimal) and text.is_finite() and -40 < text.adjusted() < 4:
+        return round(text, MAX_PLACES)
+    return value
+
+
+def _integer(value: Any, _: Context) -> int | None:  # noqa: ANN401 - any JSON value
+    number = _number(value)
+    if number is None:
+        return None
+    if number != number.to_integral_value():
+        raise BadValue(f"{plain(number)} is not a whole number")
+    return _in_range(number)
+
+
+def _bathrooms(value: Any, context: Context) -> int | str | None:  # noqa: ANN401 - any JSON value
+    """MRED writes 1.1 for one full and one half bath: such a value stays as it is, as decimal text."""
+    number = _number(value)
+    if number is None or number == number.to_integral_value():
+        return _integer(value, context)
+    return plain(number)
+
+
+def _in_range(number: Decimal) -> int:
+    integer = int(number)
+    if integer not in INT_RANGE:
+        raise BadValue("a number out of range")
+    return integer
+
+
+def _boolean(value: Any, _: Context) -> bool | None:  # noqa: ANN401 - any JSON value
+    if value is None or isinstance(value, bool):
+        return value
+    word = value.strip().casefold() if isinstance(value, str) else str(value) if isinstance(value, int) else None
+    if word == "":
+        return None
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise BadValue(f"{_shown(value)} is neither true nor false")
+
+
+def _date(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    """ISO dates, the date part of ISO instants as written, and m/d/yyyy as Americans write it."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadValue(f"{_kind_of(value)} where a date belongs")
+    text = value.strip()
+    if not text:
+        return None
+    try:
+        if us := _US_DATE.fullmatch(text):
+            return date(int(us[3]), int(us[1]), int(us[2])).isoformat()
+        instant = _INSTANT.fullmatch(text)
+        written = instant[1] if instant else text
+        if not _ISO_DATE.fullmatch(written):
+            raise ValueError(written)
+        return date.fromisoformat(written).isoformat()
+    except ValueError as error:
+        raise BadValue(f"{_shown(text)} is not a date") from error
+
+
+def _instant(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    instant = instant_of(value, context.time_zone)
+    return None if instant is None else instant_text(instant)
+
+
+def instant_of(value: Any, time_zone: ZoneInfo | None) -> datetime | None:  # noqa: ANN401 - any JSON value
+    """Return an aware UTC datetime, to the microsecond; local times are of `time_zone`, the first of a repeated hour.
+
+    Raises BadValue, also for a local time where no zone is declared.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadValue(f"{_kind_of(value)} where a time stamp belongs")
+    text = value.strip()
+    if not text:
+        return None
+    match = _INSTANT.fullmatch(text)
+    if match is None or not text.isascii():
+        raise BadValue(f"{_shown(text)} is not a time stamp")
+    day, clock, fraction, offset = match.groups()
+    try:
+        local = datetime.fromisoformat(f"{day}T{clock}" + (f".{fraction[:6]:0<6}" if fraction else ""))
+        return _in_utc(local, offset, time_zone)
+    except (ValueError, OverflowError) as error:
+        raise BadValue(f"{_shown(text)} is not a time stamp") from error
+
+
+def _in_utc(local: datetime, offset: str | None, time_zone: ZoneInfo | None) -> datetime:
+    if offset:
+        zone = UTC if offset in "Zz" else datetime.strptime(offset, "%z").tzinfo
+        return local.replace(tzinfo=zone).astimezone(UTC)
+    if time_zone is None:
+        raise BadValue("a time stamp without a zone; declare the source's with --time-zone")
+    return local.replace(tzinfo=time_zone).astimezone(UTC)
+
+
+def instant_text(instant: datetime) -> str:
+    """UTC with `Z`; a fraction only where there is one, without trailing zeros."""
+    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return (text.rstrip("0") if "." in text else text) + "Z"
+
+
+def _postal_code(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    """Text; a number has lost its leading zeros on the way (07030 in New Jersey), so it gets them back."""
+    text = clean_text(value, context)
+    if text is not None and isinstance(value, int) and len(text) < 5:
+        return text.zfill(5)
+    return text
+
+
+def _status(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    text = clean_text(value, context)
+    if text is None:
+        return None
+    found = _STATUS_BY_SPELLING.get(_folded(text))
+    if found is None:
+        raise BadValue(f"{_shown(text)} is none of RESO's statuses ({', '.join(STANDARD_STATUS)})")
+    return found
+
+
+def _enum(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    """RESO's spaced spelling of a known value; the text itself otherwise. A list of one is that one."""
+    if isinstance(value, list) and len(value) <= 1:
+        value = value[0] if value else None
+    text = clean_text(value, context)
+    if text is None:
+        return None
+    return _KNOWN_BY_SPELLING.get(context.field, {}).get(_folded(text), text)
+
+
+def _multi(value: Any, context: Context) -> list[str] | None:  # noqa: ANN401 - any JSON value
+    """A sorted list without repeats, of a list or of comma-joined text."""
+    items: Iterable[Any]
+    if isinstance(value, list):
+        items = value
+    else:
+        text = clean_text(value, context)
+        items = text.split(",") if text else ()
+    found = {text for item in items if (text := clean_text(item, context)) is not None}
+    joined = {part.strip() for text in found for part in text.split(",")} - {""}
+    return sorted(joined) or None
+
+
+def _media(value: Any, context: Context) -> list[dict[str, Any]] | None:  # noqa: ANN401 - any JSON value
+    """MediaKey, Order and MediaCategory of each item, by Order (those without one last), then by key; no URLs.
+
+    An item without a key is known by its URL without the query, digested; without either it says nothing.
+    """
+    if value is None or value == "":
+        return None
+    if not isinstance(value, list):
+        raise BadValue(f"{_kind_of(value)} where a list of media belongs")
+    items: dict[str, dict[str, Any]] = {}
+    for item in value:
+        if not isinstance(item, Mapping):
+            raise BadValue(f"{_kind_of(item)} in the list of media")
+        normal_item = _media_item(item, context)
+        if normal_item is not None:
+            items[normal_item["MediaKey"]] = normal_item
+    ordered = sorted(items.values(), key=lambda m: (m.get("Order") is None, m.get("Order") or 0, m["MediaKey"]))
+    return ordered or None
+
+
+def _media_item(item: Mapping[str, Any], context: Context) -> dict[str, Any] | None:
+    key = clean_text(item.get("MediaKey"), context)
+    if key is None:
+        url = clean_text(item.get("MediaURL"), context)
+        if url is None:
+            return None
+        bare = url.split("?", 1)[0].encode("utf-8", "replace")
+        key = "url-" + hashlib.sha256(bare).hexdigest()[:32]
+    order = _integer(item.get("Order"), context)
+    category = clean_text(item.get("MediaCategory"), context)
+    members = {"MediaKey": key, "Order": order, "MediaCategory": category}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A value as a message may show it: short, printable."""
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _kind_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    names = {bool: "true or false", dict: "an object", list: "a list", str: "text"}
+    return names.get(type(value), "a number")
+
+
+_NORMAL: Mapping[Kind, Callable[[Any, Context], Any]] = {
+    Kind.TEXT: clean_text,
+    Kind.POSTAL_CODE: _postal_code,
+    Kind.ENUM: _enum,
+    Kind.STATUS: _status,
+    Kind.MULTI: _multi,
+    Kind.MONEY: _money,
+    Kind.DECIMAL: _decimal,
+    Kind.LATITUDE: _degrees(90),
+    Kind.LONGITUDE: _degrees(180),
+    Kind.INTEGER: _integer,
+    Kind.BATHROOMS: _bathrooms,
+    Kind.BOOLEAN: _boolean,
+    Kind.DATE: _date,
+    Kind.INSTANT: _instant,
+    Kind.MEDIA: _media,
+}

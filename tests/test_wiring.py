@@ -1,0 +1,114 @@
+"""The parts together: the embedded database or one's own, opened, migrated, given back; `db` commands."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from mls_crm_sync import wiring
+from mls_crm_sync.cli import db as db_commands
+from mls_crm_sync.core.errors import InvalidInput, SetupError
+from mls_crm_sync.settings import Settings
+from mls_crm_sync.store import migrate
+from mls_crm_sync.store.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+
+@pytest.fixture
+def embedded(home: Path, pg_bin: Path | None) -> Settings:
+    return Settings(database_url=None, home=home, pg_bin=pg_bin)
+
+
+def residents(settings: Settings) -> int:
+    return len(EmbeddedPostgres(settings.home, pg_bin=settings.pg_bin)._residents())
+
+
+async def test_embedded_database_is_migrated_lent_and_stopped(embedded: Settings) -> None:
+    async with wiring.open_database(embedded) as db, db.connection() as conn:
+        await migrate.check(conn)
+        assert residents(embedded) > 0
+
+    assert residents(embedded) == 0
+
+
+async def test_embedded_database_is_stopped_after_an_error(embedded: Settings) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with wiring.open_database(embedded):
+            raise ZeroDivisionError
+
+    assert residents(embedded) == 0
+
+
+async def test_start_that_is_cancelled_leaves_no_server(embedded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, original = threading.Event(), EmbeddedPostgres.start
+
+    def start(self: EmbeddedPostgres) -> str:
+        begun.set()
+        return original(self)
+
+    async def work() -> None:
+        async with wiring.open_database(embedded):
+            pass
+
+    monkeypatch.setattr(EmbeddedPostgres, "start", start)
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert residents(embedded) == 0
+
+
+async def test_database_url_wins_and_nothing_embedded_is_started(empty_dsn: str, home: Path) -> None:
+    own = Settings(database_url=empty_dsn, home=home, allow_unsafe_database=True)
+
+    async with wiring.open_database(own) as db, db.connection() as conn:
+        await migrate.check(conn)
+    assert residents(own) == 0
+
+
+async def test_unsafe_server_of_ones_own_is_refused_before_it_is_migrated(empty_dsn: str, home: Path) -> None:
+    with pytest.raises(SetupError, match="fsync"):
+        async with wiring.open_database(Settings(database_url=empty_dsn, home=home)):
+            pass
+
+
+async def test_reset_database_is_as_empty_as_a_new_one(database_dsn: str) -> None:
+    own = Settings(database_url=database_dsn, allow_unsafe_database=True)
+
+    await wiring.reset_database(own)
+
+    assert await wiring.migrate_database(own) == [one.name for one in migrate.migrations()]
+
+
+def test_commands_migrate_back_up_and_restore(
+    server: Server, empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(db_commands.app, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    monkeypatch.setenv("DATABASE_URL", empty_dsn)
+    monkeypatch.setenv("MLS_CRM_SYNC_ALLOW_UNSAFE_DATABASE", "1")
+    names = [one.name for one in migrate.migrations()]
+    file = str(tmp_path / "crm.backup")
+
+    assert run("migrate").endswith("".join(f"applied {name}\n" for name in names))
+    assert run("migrate").endswith("nothing to do\n")
+    assert run("backup", file).startswith(f"wrote {file}, ")
+    with pytest.raises(InvalidInput, match="not empty"):
+        run("restore", file)
+    assert run("restore", file, "--replace").endswith(f"restored {file}\n")
+    with server.database(template="template0") as other:
+        monkeypatch.setenv("DATABASE_URL", other)
+        assert run("restore", file).endswith(f"restored {file}\n")
