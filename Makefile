@@ -7,7 +7,7 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
-COMPILE := $(UV) pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
+COMPILE := $(UV) --quiet pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
 
 .PHONY: help run test lint types fmt bench bench-smoke lock clean
 
@@ -40,7 +40,7 @@ bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
 
 lock: ## Write both lock files anew, by uv (ARGS=--upgrade takes newer releases)
 	$(COMPILE) $(ARGS) --output-file requirements.lock
-	$(COMPILE) $(ARGS) --group dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) --constraints requirements.lock --group dev --output-file requirements-dev.lock
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .stamps dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

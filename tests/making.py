@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from mls_crm_sync.core.listing import Normaliser, property_id
 
+from mls_crm_sync.core.listing import Normaliser, property_id
 from mls_crm_sync.sources.base import Page, RawRecord
-from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.store.database import Connection, Database, Row
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.recognise import Reader
@@ -88,13 +88,13 @@ async def a_link(db: Database, crm_id: str, key: str = "L1") -> links.LinkResult
     return await links.link(db, Normaliser().unsynced, crm_id, id_of(key))
 
 
-async def crm_row(conn: Connection, crm_id: str) -> Mapping[str, Any]:
+async def crm_row(conn: Connection, crm_id: str) -> Row:
     row = await conn.fetchrow("SELECT * FROM crm_properties WHERE id = $1", crm_id)
     assert row is not None
     return row
 
 
-async def listing_row(conn: Connection, key: str = "L1") -> Mapping[str, Any]:
+async def listing_row(conn: Connection, key: str = "L1") -> Row:
     row = await conn.fetchrow(
         "SELECT * FROM mls_properties JOIN mls_state USING (property_id) WHERE property_id = $1", id_of(key)
     )
@@ -105,7 +105,8 @@ async def listing_row(conn: Connection, key: str = "L1") -> Mapping[str, Any]:
 async def history(conn: Connection, key: str = "L1") -> list[tuple[Any, ...]]:
     """Return (type, field, previous, new) of every change of a listing, oldest first."""
     rows = await conn.fetch(
-        "SELECT type, field_name, previous_value, new_value FROM property_changes WHERE property_id = $1 ORDER BY change_id",
+        "SELECT type, field_name, previous_value, new_value FROM property_changes"
+        " WHERE property_id = $1 ORDER BY change_id",
         id_of(key),
     )
     return [tuple(row) for row in rows]
@@ -116,7 +117,8 @@ async def event_log(
 ) -> list[tuple[Any, ...]]:
     """Return (type, listing, CRM property, field names, change types) of the events, in order."""
     rows = await conn.fetch(
-        "SELECT type, property_id, crm_property_id, field_names, change_types FROM events WHERE type = ANY ($1) ORDER BY seq",
+        "SELECT type, property_id, crm_property_id, field_names, change_types FROM events"
+        " WHERE type = ANY ($1) ORDER BY seq",
         list(types),
     )
     return [tuple(row) for row in rows]

@@ -4,11 +4,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from reading import FIELDS
 
 from mls_crm_sync.core.errors import InvalidInput, SourceBroken
 from mls_crm_sync.sources.column_map import ALIASES, ColumnMap, load_column_map, names_of, simple
 from mls_crm_sync.sources.file import FileSource
+from reading import FIELDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "file-formats.md"
 

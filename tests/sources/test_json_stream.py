@@ -9,11 +9,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reading import gathered, in_blocks, read_content, read_file
 
 from mls_crm_sync.sources.base import RawRecord, Rejected
 from mls_crm_sync.sources.json_lines import read_json_lines
 from mls_crm_sync.sources.json_stream import read_json
+from reading import gathered, in_blocks, read_content, read_file
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.text('"\\{}[],: \n', max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
@@ -25,7 +25,8 @@ VALUES = st.recursive(
 RECORDS = st.dictionaries(TEXTS, VALUES, max_size=4)
 SPACES = st.text(" \t\r\n", max_size=3).map(str.encode)
 BLOCK_SIZES = st.integers(1, 40) | st.just(1 << 20)
-STRUCTURE = st.text('{}[],:"\\ a\n', max_size=60).map(str.encode)
+TOKENS = [b'{"a":', b'"\\\\"', b'"\\""', b'"},{"', b'\\"', b"\\", b'"', b"}", b"},", b",", b"{", b"[", b"]", b"1", b" "]
+STRUCTURE = st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join)
 
 thorough = settings(max_examples=200, deadline=None, print_blob=True)
 
@@ -130,6 +131,14 @@ def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
     assert reading.data == lines
 
 
+def test_escapes_do_not_hide_where_a_string_ends() -> None:
+    elements = [rb'{"a":"\\","b":"},{"}', rb'{"a":"\"","b":"},{"}', rb'{"a":"\\\"},","b":"\\"}']
+
+    for size in (1, 1 << 20):
+        pieces, broken = gathered(read_json(in_blocks(b"[" + b",".join(elements) + b",{}]", size)))
+        assert ([piece.data for piece in pieces], broken) == ([*elements, b"{}"], None)
+
+
 def test_broken_element_is_one_record_and_not_a_broken_file(tmp_path: Path) -> None:
     reading = read_content(tmp_path, "d.json", b'[{"a": 01}, {"b": 2}, {"c" 3} x, {"d": [1}], {"e": 5}]')
 
@@ -193,7 +202,8 @@ def test_what_follows_the_end_is_not_overlooked(tmp_path: Path) -> None:
     reading = read_content(tmp_path, "d.json", b'[{"a":1}] [{"b":2}]')
 
     assert (reading.data, reading.ended) == ([b'{"a":1}'], "not_json")
-    assert "jsonl" in (reading.broken and reading.broken.hint or "")
+    assert reading.broken is not None
+    assert "jsonl" in (reading.broken.hint or "")
 
 
 @pytest.mark.parametrize("text", [b'[{"a":1}}', b'{"value":[{"a":1}]]', b'{"value":[{"a":1}}', b'{"a":1]'])

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reading import Reading, read_content
 
 from mls_crm_sync.sources.formats import FileFormat
+from reading import Reading, read_content
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,7 @@ def suite(shared: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["case.json", "case.jsonl", "case", "case.json.gz"])
-def test_every_case_is_pages_or_a_broken_source(
-    suite: dict[str, bytes], tmp_path: Path, name: str
-) -> None:
+def test_every_case_is_pages_or_a_broken_source(suite: dict[str, bytes], tmp_path: Path, name: str) -> None:
     began = time.monotonic()
 
     readings = {case: read_content(tmp_path, name, content) for case, content in suite.items()}
@@ -43,7 +41,9 @@ def test_every_case_is_pages_or_a_broken_source(
 
 @pytest.mark.parametrize("format", list(FileFormat))
 def test_every_case_ends_in_every_format(
-    suite: dict[str, bytes], tmp_path: Path, format: FileFormat  # noqa: A002 # as the option is called
+    suite: dict[str, bytes],
+    tmp_path: Path,
+    format: FileFormat,  # noqa: A002 # as the option is called
 ) -> None:
     for content in suite.values():
         assert isinstance(read_content(tmp_path, "case", content, format=format), Reading)

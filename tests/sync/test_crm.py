@@ -32,8 +32,9 @@ async def sync_status(conn: Connection, crm_id: str = "a", *, stale_after: timed
 async def test_import_puts_facts_under_reso_names_and_the_rest_in_its_columns(db: Database, conn: Connection) -> None:
     summary = await the_import(
         db,
-        {"id": "a", "crm_status": "active", "address": "969 64Th   Street", "unit": "Apt #1", "city": "Brooklyn", "state": "NY",
-         "zip": "11219", "mls_number": "NY1", "notes": "=SUM(A1)", "assigned_agent": "Dana", "tags": "hot; new", "region": "North"},
+        {"id": "a", "crm_status": "active", "address": "969 64Th   Street", "unit": "Apt #1", "city": "Brooklyn",
+         "state": "NY", "zip": "11219", "mls_number": "NY1", "notes": "=SUM(A1)", "assigned_agent": "Dana",
+         "tags": "hot; new", "region": "North"},
     )  # fmt: skip
 
     row = await crm_row(conn, "a")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import orjson
 import pytest
-from mls_crm_sync.core.listing import Normaliser
 
 from making import (
     LOCATION,
@@ -23,8 +24,11 @@ from making import (
     without,
 )
 from mls_crm_sync.core.errors import RunLost, SourceBroken
+from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.sources.base import Page
 from mls_crm_sync.store import runs
 from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.store.listings import unpack_payload
 from mls_crm_sync.sync.ingest import ingest
 from mls_crm_sync.sync.recognise import Reader
 
@@ -73,7 +77,7 @@ async def test_noise_is_recognised_without_parsing_and_moves_only_the_clock(db: 
     await a_link(db, "a")
     before = await _everything(conn)
 
-    signed = [photo | {"MediaURL": photo["MediaURL"] + "23"} for photo in reversed(photos)]
+    signed = [photo | {"MediaURL": f"{photo['MediaURL']}23"} for photo in reversed(photos)]
     again = a_listing(Media=signed, DaysOnMarket=11, ModificationTimestamp="2026-03-09T00:00:00Z")
     result = await deliver(db, again)
 
@@ -187,7 +191,7 @@ async def test_same_broken_bytes_again_are_one_row_counted_twice(db: Database, c
 
 
 async def test_broken_delivery_keeps_what_was_stored_and_says_so(db: Database, conn: Connection) -> None:
-    async def breaks():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a local generator
+    async def breaks() -> AsyncIterator[Page]:
         yield a_page([a_listing("L1")])
         raise SourceBroken("truncated", "ends in the middle of a record")
 
@@ -211,7 +215,7 @@ async def test_pass_with_a_record_nobody_could_read_is_not_complete(db: Database
 
 
 async def test_run_given_away_writes_nothing_more(db: Database, conn: Connection) -> None:
-    async def given_away():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a local generator
+    async def given_away() -> AsyncIterator[Page]:
         yield a_page([a_listing("L1")])
         await conn.execute("UPDATE scraping_job_locations SET epoch = epoch + 1")
         yield a_page([a_listing("L2")], 2)
@@ -223,8 +227,6 @@ async def test_run_given_away_writes_nothing_more(db: Database, conn: Connection
 
 
 async def test_unknown_members_are_kept_in_the_payload_and_counted(db: Database, conn: Connection) -> None:
-    from mls_crm_sync.store.listings import unpack_payload
-
     result = await deliver(db, a_listing(X_Local="só", Deep={"a": [1, {"b": 2}]}))
 
     assert result.tally.unknown_members == {"Deep": 1, "X_Local": 1}
@@ -235,8 +237,6 @@ async def test_unknown_members_are_kept_in_the_payload_and_counted(db: Database,
 async def test_unknown_member_that_changes_alone_moves_the_payload_and_is_no_change(
     db: Database, conn: Connection
 ) -> None:
-    from mls_crm_sync.store.listings import unpack_payload
-
     await deliver(db, a_listing(X_Local=1))
 
     result = await deliver(db, a_listing(X_Local=2))
@@ -268,8 +268,6 @@ async def test_content_hash_is_sha256_and_the_same_for_the_same_facts_from_anywh
 
 
 async def test_payload_replays_to_the_stored_fields(db: Database, conn: Connection) -> None:
-    from mls_crm_sync.store.listings import unpack_payload
-
     await deliver(db, a_listing(Cooling="A,B"))
     await deliver(db, without(a_listing(ListPrice=2, ModificationTimestamp="2026-04-01T00:00:00Z"), "Cooling", "City"))
     await deliver(db, a_listing(UnparsedAddress=""))
@@ -281,6 +279,6 @@ async def test_payload_replays_to_the_stored_fields(db: Database, conn: Connecti
 async def _everything(conn: Connection) -> bytes:
     """All that people see, as bytes: facts, history, CRM rows, events; the narrow state aside."""
     tables = ("mls_properties", "property_changes", "crm_properties", "events", "property_links")
-    parts = [await conn.fetchval(f"SELECT jsonb_agg(to_jsonb(t) ORDER BY to_jsonb(t)) FROM {t} AS t") for t in tables]  # noqa: S608 - names from above
-    xmins = [await conn.fetchval(f"SELECT array_agg(xmin::text ORDER BY xmin::text) FROM {t}") for t in tables]  # noqa: S608 - names from above
+    parts = [await conn.fetchval(f"SELECT jsonb_agg(to_jsonb(t) ORDER BY to_jsonb(t)) FROM {t} AS t") for t in tables]
+    xmins = [await conn.fetchval(f"SELECT array_agg(xmin::text ORDER BY xmin::text) FROM {t}") for t in tables]
     return orjson.dumps([parts, xmins], option=orjson.OPT_SORT_KEYS)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from mls_crm_sync.core.listing import Normaliser
 
 from making import a_crm, a_link, a_listing, crm_row, deliver, event_log, id_of, out_of_step
 from mls_crm_sync.core.errors import AlreadyLinked, CrmPropertyNotFound, ListingNotFound, NotLinked
+from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync import links
 from mls_crm_sync.sync.links import LinkRow

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
-from mls_crm_sync.core.fields import FIELDS
-from mls_crm_sync.core.listing import Normaliser
 
 from making import a_crm, a_link, a_listing, crm_row, deliver, listing_row
 from mls_crm_sync.core.errors import QuarantineNotFound
+from mls_crm_sync.core.fields import FIELDS
+from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.store import quarantine as store
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.quarantine import retry
@@ -36,7 +38,7 @@ async def test_retry_takes_in_what_can_be_read_now(db: Database, conn: Connectio
 
 
 async def test_retry_of_a_record_whose_listing_has_changed_since_is_superseded(db: Database, conn: Connection) -> None:
-    timeless = {"ModificationTimestamp": None}
+    timeless: dict[str, Any] = {"ModificationTimestamp": None}
     await deliver(db, a_listing(**timeless))
     await deliver(db, BAD_YEAR | timeless)
     await deliver(db, a_listing(ListPrice=400000, **timeless))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +12,13 @@ from .output import count, json_line, notice, one_line, row_errors, table
 from .session import stale_after, with_database
 
 if TYPE_CHECKING:
-    from mls_crm_sync.sources.table import Row
+    from mls_crm_sync.sources.table import TableRow
     from mls_crm_sync.sync.links import RowError
+
+_ABOUT = (
+    "id", "platform", "sync_status", "mls_property_id", "last_seen_at", "synced_at", "crm_status", "assigned_agent",
+    "tags", "notes", "custom", "version",
+)  # fmt: skip
 
 app = typer.Typer(help="CRM properties: import, list, show, edit, delete.", no_args_is_help=True)
 
@@ -45,9 +50,8 @@ def import_(
             }
         )
     else:
-        typer.echo(
-            f"{summary.made:,} made, {summary.changed:,} changed, {summary.unchanged:,} unchanged, {count(len(errors), 'error')}"
-        )
+        done = f"{summary.made:,} made, {summary.changed:,} changed, {summary.unchanged:,} unchanged"
+        typer.echo(f"{done}, {count(len(errors), 'error')}")
     if errors:
         raise typer.Exit(1)
 
@@ -66,9 +70,9 @@ def list_(
     """List CRM properties by id."""
     from mls_crm_sync.core.ownership import effective
     from mls_crm_sync.store import crm_properties
-    from mls_crm_sync.store.database import Database
+    from mls_crm_sync.store.database import Database, Row
 
-    async def read(db: Database) -> list[Mapping[str, Any]]:
+    async def read(db: Database) -> list[Row]:
         async with db.connection() as conn:
             return await crm_properties.page(
                 conn, stale_after=stale_after(), platform=platform, crm_status=crm_status,
@@ -78,7 +82,7 @@ def list_(
     found = with_database(read)
     if json:
         for row in found:
-            json_line(row)
+            json_line(dict(row))
         return
     shown = ("UnparsedAddress", "City", "StandardStatus", "ListPrice")
     rows = []
@@ -98,28 +102,17 @@ def show(
     """Show one CRM property: each value, whose it is, and what stands behind it."""
     from mls_crm_sync.core.ownership import compare
     from mls_crm_sync.store import crm_properties
-    from mls_crm_sync.store.database import Database
+    from mls_crm_sync.store.database import Database, Row
 
-    async def read(db: Database) -> Mapping[str, Any]:
+    async def read(db: Database) -> Row:
         async with db.connection() as conn:
             return await crm_properties.get(conn, crm_id, stale_after=stale_after())
 
     row = with_database(read)
     if json:
-        json_line(row)
+        json_line(dict(row))
         return
-    about = (
-        "id",
-        "platform",
-        "sync_status",
-        "mls_property_id",
-        "last_seen_at",
-        "synced_at",
-        "crm_status",
-        "assigned_agent",
-    )
-    about += ("tags", "notes", "custom", "version")
-    table("", ("", row["id"]), [(name, row[name]) for name in about])
+    table("", ("", row["id"]), [(name, row[name]) for name in _ABOUT])
     values = compare(row["own"], row["fields"], row["overrides"])
     lines = [
         (name, v.value, v.owner.value, "; ".join(f"{o.value}: {one_line(x)}" for o, x in v.hidden.items()))
@@ -170,7 +163,7 @@ def delete(crm_id: Annotated[str, typer.Argument(metavar="CRM_ID")]) -> None:
     typer.echo(f"deleted {crm_id}")
 
 
-def whole_rows(rows: Iterator[Row], cut: list[RowError]) -> Iterator[tuple[int, Mapping[str, str]]]:
+def whole_rows(rows: Iterator[TableRow], cut: list[RowError]) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield the rows that have a cell for each column; note the others in `cut`."""
     from mls_crm_sync.sync.links import RowError
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .output import count, json_line, notice, table
 from .session import with_database
+
+_ABOUT = (
+    "source", "source_key", "location", "absence_state", "content_hash", "source_modified_at", "first_seen_at",
+    "last_changed_at", "last_seen_at", "purged_at", "crm_property_ids",
+)  # fmt: skip
 
 app = typer.Typer(help="Listings: list, show, purge.", no_args_is_help=True)
 
@@ -27,9 +31,9 @@ def list_(
 ) -> None:
     """List listings by id."""
     from mls_crm_sync.store import listings
-    from mls_crm_sync.store.database import Database
+    from mls_crm_sync.store.database import Database, Row
 
-    async def read(db: Database) -> list[Mapping[str, Any]]:
+    async def read(db: Database) -> list[Row]:
         async with db.connection() as conn:
             return await listings.page(
                 conn, source=source, status=status, city=city, postal_code=zip_, listing_id=mls_number,
@@ -39,7 +43,7 @@ def list_(
     found = with_database(read)
     if json:
         for row in found:
-            json_line(row)
+            json_line(dict(row))
         return
     shown = ("ListingId", "StandardStatus", "ListPrice", "UnparsedAddress", "UnitNumber", "City")
     rows = [(row["property_id"], *(row["fields"].get(name) for name in shown), row["linked"]) for row in found]
@@ -55,9 +59,9 @@ def show(
 ) -> None:
     """Show one listing: its facts, its CRM properties, its newest changes."""
     from mls_crm_sync.store import listings
-    from mls_crm_sync.store.database import Database
+    from mls_crm_sync.store.database import Database, Row
 
-    async def read(db: Database) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    async def read(db: Database) -> tuple[Row, list[Row]]:
         async with db.connection() as conn:
             return await listings.get(conn, property_id), await listings.changes(conn, property_id)
 
@@ -65,18 +69,8 @@ def show(
     if json:
         json_line({**row, "changes": [dict(change) for change in changes]})
         return
-    about = (
-        "source",
-        "source_key",
-        "location",
-        "absence_state",
-        "content_hash",
-        "source_modified_at",
-        "first_seen_at",
-    )
-    about += ("last_changed_at", "last_seen_at", "purged_at", "crm_property_ids")
     plain = {**row, "content_hash": row["content_hash"].hex()}
-    table("", ("", property_id), [(name, plain[name]) for name in about])
+    table("", ("", property_id), [(name, plain[name]) for name in _ABOUT])
     table("Facts", ("field", "value"), sorted(row["fields"].items()))
     shown = ("at", "run_id", "type", "field_name", "previous_value", "new_value")
     table("Changes, newest first", shown, [[change[name] for name in shown] for change in changes])

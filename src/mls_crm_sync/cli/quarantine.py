@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,9 +21,9 @@ def list_(
 ) -> None:
     """List open records with where they stood and why they were refused."""
     from mls_crm_sync.store import quarantine
-    from mls_crm_sync.store.database import Database
+    from mls_crm_sync.store.database import Database, Row
 
-    async def read(db: Database) -> list[Mapping[str, Any]]:
+    async def read(db: Database) -> list[Row]:
         async with db.connection() as conn:
             return await quarantine.page(conn, source=source, after=after, limit=limit)
 
@@ -65,9 +64,8 @@ def retry(
 
     where = zone(time_zone)
     summary = with_database(lambda db: quarantine.retry(db, Normaliser(), ids or None, source=source, time_zone=where))
-    typer.echo(
-        f"{count(summary.tried, 'record')} tried: {summary.resolved:,} taken in, {summary.tried - summary.resolved:,} still broken"
-    )
+    broken = summary.tried - summary.resolved
+    typer.echo(f"{count(summary.tried, 'record')} tried: {summary.resolved:,} taken in, {broken:,} still broken")
     if summary.cut_short:
         notice(f"{count(summary.cut_short, 'record')} too large to be kept whole: deliver them again")
     if summary.tried != summary.resolved or summary.cut_short:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import msgspec
@@ -45,7 +45,9 @@ def decode(data: bytes) -> Decoded:
     """
     try:
         text = data.decode("utf-8")
-        record = json.loads(text, object_pairs_hook=_object, parse_float=_decimal, parse_int=_int, parse_constant=_constant)
+        record = json.loads(
+            text, object_pairs_hook=_object, parse_float=_decimal, parse_int=_int, parse_constant=_constant
+        )
     except UnicodeDecodeError as error:
         raise RecordRejected("not_utf8", f"byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:
@@ -74,15 +76,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Refused("duplicate_member", f"{ascii(twice)} stands twice in one object")
+        raise _Refused("duplicate_member", f"{twice!a} stands twice in one object")
     return members
 
 
 def _decimal(text: str) -> Decimal:
     if len(text) > MAX_DIGITS:
         raise _Refused("not_json", f"a number of {len(text):,} characters")
-    number = Decimal(text)
-    if abs(number.adjusted()) > MAX_DIGITS:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond what even Decimal takes
+        number = Decimal("Infinity")
+    if not number.is_finite() or abs(number.adjusted()) > MAX_DIGITS:
         raise _Refused("not_json", f"the number {text[:40]} is out of any range")
     return number
 

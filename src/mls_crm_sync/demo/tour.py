@@ -5,11 +5,10 @@ The sample lives in a database of its own beside the real one, made anew each ti
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mls_crm_sync import wiring
 from mls_crm_sync.core.fields import BY_NAME
@@ -19,7 +18,7 @@ from mls_crm_sync.sources.base import Page
 from mls_crm_sync.sources.file import FileSource
 from mls_crm_sync.sources.table import read_table
 from mls_crm_sync.store import listings
-from mls_crm_sync.store.database import Database
+from mls_crm_sync.store.database import Database, Row
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.links import LinkRow
@@ -41,7 +40,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Tour:
     home: Path  # MLS_CRM_SYNC_HOME of the sample's database
-    changes: list[Mapping[str, Any]]  # what the second delivery changed in the CRM, by CRM id
+    changes: list[Row]  # what the second delivery changed in the CRM, by CRM id
 
 
 async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
@@ -76,7 +75,7 @@ async def _ingest(db: Database, normaliser: Normaliser, path: Path) -> IngestRes
         return await ingest(db, Reader(SOURCE, normaliser), pages, location=LOCATION, complete=True)
 
 
-async def _pages(path: Path) -> AsyncIterator[Page]:
+async def _pages(path: Path) -> AsyncGenerator[Page, None]:
     async with aclosing(FileSource(str(path), field_names=BY_NAME).pages()) as pages:
         async for page in pages:
             yield page

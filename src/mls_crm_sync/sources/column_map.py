@@ -101,9 +101,7 @@ def load_column_map(path: str | Path) -> ColumnMap:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(str(path), f"the column map is not TOML: {error}") from error
     if unknown := sorted(set(content) - {"columns", "time_zone", "encoding"}):
-        raise InvalidInput(
-            str(path), f"unknown key {unknown[0]!r}; there are [columns], time_zone and encoding"
-        )
+        raise InvalidInput(str(path), f"unknown key {unknown[0]!r}; there are [columns], time_zone and encoding")
     return ColumnMap(
         columns=_columns(content.get("columns", {})),
         time_zone=_time_zone(content.get("time_zone")),
@@ -126,9 +124,7 @@ def _time_zone(name: object) -> ZoneInfo | None:
     try:
         return ZoneInfo(str(name))
     except (KeyError, ValueError, OSError) as error:
-        raise InvalidInput(
-            "time_zone", f"there is no time zone {name!r}; write it like America/New_York"
-        ) from error
+        raise InvalidInput("time_zone", f"there is no time zone {name!r}; write it like America/New_York") from error
 
 
 def _encoding(name: object) -> str:
@@ -156,9 +152,7 @@ def names_of(header: Sequence[str], columns: ColumnMap, field_names: Collection[
             f"no column name is recognised in the first line: {', '.join(labels)[:200]}",
             hint="the first line has to name the columns, by RESO names or by a column map (--columns FILE)",
         )
-    names = [
-        name if rank == best[name] else label for label, (rank, name) in zip(labels, claims, strict=True)
-    ]
+    names = [name if rank == best[name] else label for label, (rank, name) in zip(labels, claims, strict=True)]
     _refuse_duplicates(labels, names)
     return [name or None for name in names]
 

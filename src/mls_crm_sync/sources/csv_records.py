@@ -30,17 +30,13 @@ _QUOTED = re.compile(r'"[^"]*+"')
 Row: TypeAlias = list[str]
 
 
-def read_csv(
-    blocks: Iterator[bytes], *, columns: ColumnMap, field_names: Collection[str]
-) -> Iterator[list[Piece]]:
+def read_csv(blocks: Iterator[bytes], *, columns: ColumnMap, field_names: Collection[str]) -> Iterator[list[Piece]]:
     """Return the records, some at a time. Raises SourceBroken: encoding, header, or cut off in a cell."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)  # of the whole process; nobody here wants the smaller one
     rows = _Rows(_Lines(blocks, columns.encoding))
     header = next(rows, None)
     if not isinstance(header, list):
-        raise SourceBroken(
-            "no_header", "the first line cannot be read", hint="the first line has to name the columns"
-        )
+        raise SourceBroken("no_header", "the first line cannot be read", hint="the first line has to name the columns")
     names = names_of(header, columns, field_names)
     batch: list[Piece] = []
     try:
@@ -67,7 +63,7 @@ def _record(rows: _Rows, row: Row, names: Sequence[str | None]) -> Piece:
         return rows.rejected("encoding", "the row holds text that is no Unicode")
 
 
-class _LineTooLong(Exception):  # noqa: N818 # passes through the csv module, is never seen by anybody else
+class _LineTooLong(Exception):  # passes through the csv module, is never seen by anybody else
     """A line or a row that memory shall not hold"""
 
 
@@ -110,7 +106,7 @@ class _Lines:
         begun = ""
         while text:
             first, *others = text.split(end)
-            begun = (begun + first)[: MAX_RECORD_BYTES + 1]
+            begun += first if len(begun) <= MAX_RECORD_BYTES else ""
             if others:
                 *lines, last = others
                 yield begun + end

@@ -30,7 +30,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's word for: expect a gzip header and check its sums
 
 
-class ReadingStopped(Exception):  # noqa: N818 # not an error: the reader was closed early
+class ReadingStopped(Exception):  # not an error: the reader was closed early
     """Nobody wants the rest"""
 
 
@@ -88,16 +88,14 @@ def _gunzip(blocks: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
     """Unpack all members of a gzip file, at most `block_bytes` at a time; zeros at the end are padding."""
     unpacker = zlib.decompressobj(_GZIP_WINDOW)
     for block in blocks:
-        packed, more_inside = block, False
-        while packed or more_inside:
+        packed = block
+        while packed:
             if unpacker.eof:
                 packed = packed.lstrip(b"\0")
                 unpacker = zlib.decompressobj(_GZIP_WINDOW) if packed else unpacker
                 continue
-            data = _unpack(unpacker, packed, block_bytes)
-            yield from _some(data)
+            yield from _some(_unpack(unpacker, packed, block_bytes))
             packed = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-            more_inside = len(data) == block_bytes and not unpacker.eof
     if not unpacker.eof:
         raise SourceBroken(
             "truncated",
@@ -168,9 +166,7 @@ def _open(path: str) -> int:
 
 def _stdin_reader(stop: Event) -> Callable[[int], bytes]:
     if sys.stdin is None or sys.stdin.closed:
-        raise SourceBroken(
-            "no_such_file", "standard input is closed", hint="pipe the delivery in: ... < FILE"
-        )
+        raise SourceBroken("no_such_file", "standard input is closed", hint="pipe the delivery in: ... < FILE")
     try:
         descriptor = sys.stdin.fileno()
     except (OSError, ValueError):  # a stand-in without a descriptor, as test runners give
@@ -203,9 +199,5 @@ def _unreadable(path: str, error: OSError | ValueError) -> SourceBroken:
     if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return SourceBroken("no_such_file", f"there is no file {path!r}", hint="check the path")
     if number in (errno.EACCES, errno.EPERM):
-        return SourceBroken(
-            "no_permission", f"{path} may not be read by this user", hint=f"allow it: chmod +r {path}"
-        )
-    return SourceBroken(
-        "unreadable", f"{path} cannot be read: {error}", hint="check the disk or the network folder"
-    )
+        return SourceBroken("no_permission", f"{path} may not be read by this user", hint=f"allow it: chmod +r {path}")
+    return SourceBroken("unreadable", f"{path} cannot be read: {error}", hint="check the disk or the network folder")

@@ -19,7 +19,7 @@ MAX_CELL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One row: its line in the file, and its cells by column name; `cells` is None when their number is wrong."""
 
     line: int
@@ -29,7 +29,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Table:
     header: tuple[str, ...]
-    rows: Iterator[Row]
+    rows: Iterator[TableRow]
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def _table(path: Path, file: TextIO) -> Table:
     return Table(header, _rows(path, reader, header))
 
 
-def _rows(path: Path, reader: Iterator[list[str]], header: tuple[str, ...]) -> Iterator[Row]:
+def _rows(path: Path, reader: Iterator[list[str]], header: tuple[str, ...]) -> Iterator[TableRow]:
     line = 1
     while True:
         line = reader.line_num + 1  # type: ignore[attr-defined] # csv.reader has it, its stub's base has not
@@ -73,4 +73,4 @@ def _rows(path: Path, reader: Iterator[list[str]], header: tuple[str, ...]) -> I
         except csv.Error as error:
             raise SourceBroken("not_csv", f"{path}, line {line}: {error}") from error
         if cells:
-            yield Row(line, dict(zip(header, cells, strict=True)) if len(cells) == len(header) else None)
+            yield TableRow(line, dict(zip(header, cells, strict=True)) if len(cells) == len(header) else None)

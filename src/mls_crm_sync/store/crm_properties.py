@@ -13,7 +13,7 @@ from typing import Any
 
 from mls_crm_sync.core.errors import CrmPropertyNotFound, NotLinked
 
-from .database import Connection, json_text
+from .database import Connection, Row, json_text
 from .queries import load
 
 _SQL = load(__file__)
@@ -155,7 +155,7 @@ async def platforms(conn: Connection, crm_ids: Collection[str]) -> dict[str, str
     return {row["id"]: row["platform"] for row in rows}
 
 
-async def lock_for_edit(conn: Connection, crm_id: str) -> Mapping[str, Any]:
+async def lock_for_edit(conn: Connection, crm_id: str) -> Row:
     """Lock one CRM row and return it. Raises CrmPropertyNotFound."""
     row = await conn.fetchrow(_SQL["get_for_edit"], crm_id)
     if row is None:
@@ -194,7 +194,7 @@ async def empty_fields(conn: Connection, property_id: str) -> list[Synced]:
     return [Synced(row["id"], row["platform"], property_id, tuple(row["field_names"])) for row in had]
 
 
-async def get(conn: Connection, crm_id: str, *, stale_after: timedelta) -> Mapping[str, Any]:
+async def get(conn: Connection, crm_id: str, *, stale_after: timedelta) -> Row:
     """Return one CRM property with its sync_status. Raises CrmPropertyNotFound."""
     rows = await conn.fetch(_SQL["read"], [crm_id], stale_after, None, None, None, "", None, 1)
     if not rows:
@@ -212,7 +212,7 @@ async def page(
     sync_status: str | None = None,
     after: str = "",
     limit: int = 100,
-) -> list[Mapping[str, Any]]:
+) -> list[Row]:
     """Return at most `limit` CRM properties whose id is after `after`, by id."""
     return await conn.fetch(
         _SQL["read"], None, stale_after, platform, crm_status, property_id, after, sync_status, limit

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
 
+Row: TypeAlias = asyncpg.Record
+"""A row as a query gives it: by name, `keys()`, `items()`; made for readers, where a dataclass would only copy it."""
+
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -45,6 +48,7 @@ _AWAY = (
     asyncpg.OperatorInterventionError,  # shut down, crashed, starting up, statement cancelled
     asyncpg.ReadOnlySQLTransactionError,  # a replica, after a fail-over
     asyncpg.LockNotAvailableError,
+    asyncpg.InternalClientError,  # what the driver rarely makes of a connection that breaks: "cannot switch to state"
     ConnectionError,
     *_REPEATABLE,
 )

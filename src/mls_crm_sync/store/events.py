@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .database import Connection, json_text
+from .database import Connection, Row, json_text
 from .queries import load
 
 _SQL = load(__file__)
@@ -43,6 +42,6 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     )
 
 
-async def after(conn: Connection, seq: int, *, limit: int = 100) -> list[Mapping[str, Any]]:
+async def after(conn: Connection, seq: int, *, limit: int = 100) -> list[Row]:
     """Return the events after `seq`, in order."""
     return await conn.fetch(_SQL["after"], seq, limit)

@@ -17,7 +17,7 @@ from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Change, Stored
 from mls_crm_sync.core.errors import ListingNotFound
 
-from .database import Connection, json_text
+from .database import Connection, Row, json_text
 from .queries import load
 
 _SQL = load(__file__)
@@ -195,7 +195,7 @@ async def insert_changes(conn: Connection, run_id: int, changes: Sequence[tuple[
         )
 
 
-async def get(conn: Connection, property_id: str) -> Mapping[str, Any]:
+async def get(conn: Connection, property_id: str) -> Row:
     """Return one listing with its links. Raises ListingNotFound."""
     row = await conn.fetchrow(_SQL["listing"], property_id)
     if row is None:
@@ -214,17 +214,17 @@ async def page(
     linked: bool | None = None,
     after: str = "",
     limit: int = 100,
-) -> list[Mapping[str, Any]]:
+) -> list[Row]:
     """Return at most `limit` listings whose id is after `after`, by id."""
     return await conn.fetch(_SQL["list_listings"], source, status, city, postal_code, listing_id, linked, after, limit)
 
 
-async def changes(conn: Connection, property_id: str, *, limit: int = 50) -> list[Mapping[str, Any]]:
+async def changes(conn: Connection, property_id: str, *, limit: int = 50) -> list[Row]:
     """Return the newest changes of a listing, newest first."""
     return await conn.fetch(_SQL["listing_changes"], property_id, limit)
 
 
-async def crm_changes_of_run(conn: Connection, run_id: int, *, limit: int = 100) -> list[Mapping[str, Any]]:
+async def crm_changes_of_run(conn: Connection, run_id: int, *, limit: int = 100) -> list[Row]:
     """Return what a run changed, beside the CRM properties it reached, by CRM id."""
     return await conn.fetch(_SQL["crm_changes_of_run"], run_id, limit)
 
@@ -245,7 +245,7 @@ async def count_by_status(conn: Connection) -> dict[str, int]:
     return {row["standard_status"]: row["count"] for row in await conn.fetch(_SQL["count_by_status"])}
 
 
-def _state(row: Mapping[str, Any]) -> State:
+def _state(row: Row) -> State:
     return State(
         row["location_id"],
         row["digest"],
@@ -256,7 +256,7 @@ def _state(row: Mapping[str, Any]) -> State:
     )
 
 
-def _stored(row: Mapping[str, Any]) -> StoredListing:
+def _stored(row: Row) -> StoredListing:
     state = _state(row)
     payload = unpack_payload(row["payload"]) if row["payload"] is not None else None
     facts = Stored(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import xxhash
 import zstandard
 
-from .database import Connection
+from .database import Connection, Row
 from .queries import load
 
 _SQL = load(__file__)
@@ -56,7 +55,7 @@ async def page(
     after: int = 0,
     ids: Sequence[int] | None = None,
     limit: int = 100,
-) -> list[Mapping[str, Any]]:
+) -> list[Row]:
     """Return open records by id; `payload` is packed (`unpack`)."""
     return await conn.fetch(_SQL["list"], source, after, list(ids) if ids is not None else None, limit)
 

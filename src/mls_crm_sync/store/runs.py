@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from mls_crm_sync.core.errors import RunLost
 
-from .database import Connection
+from .database import Connection, Row
 from .queries import load
 
 _SQL = load(__file__)
@@ -89,7 +89,11 @@ async def totals(conn: Connection, run_id: int) -> dict[str, int]:
 
 
 async def end_pass(conn: Connection, pass_id: int, location: int, outcome: PassOutcome, evidence: str | None) -> int:
-    """End a pass and fold what it showed into the location; return how many listings it showed."""
+    """End a pass and fold what it showed into the location; return how many listings it showed.
+
+    Call it in a transaction that does little else: it changes how the rest of it is planned.
+    """
+    await conn.execute(_SQL["join_whole_sets"])
     await conn.execute(_SQL["lock_location"], location)
     row = await conn.fetchrow(_SQL["count_shown"], pass_id)
     assert row is not None  # noqa: S101 - made by `start`, never deleted while its run stands
@@ -136,7 +140,7 @@ async def end_abandoned(conn: Connection) -> list[int]:
     return ended
 
 
-async def newest(conn: Connection, limit: int = 10) -> list[Mapping[str, Any]]:
+async def newest(conn: Connection, limit: int = 10) -> list[Row]:
     return await conn.fetch(_SQL["newest"], limit)
 
 

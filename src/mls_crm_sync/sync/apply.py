@@ -7,9 +7,10 @@ process, after a kill in the next one; a record that is already in is then uncha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from mls_crm_sync.core.changes import Change, ChangeType, Decision, Outcome, decide
 from mls_crm_sync.core.hashing import payload_digest
@@ -108,7 +109,7 @@ class Transaction:
 
     def _refresh(self, incoming: Incoming, state: State) -> None:
         """Remember these clothes too, so that they are known by their bytes next time."""
-        self._tally.add(_tally(incoming, unchanged=1))
+        self._tally.add(_with_names(Tally(read=1, unchanged=1), incoming))
         modified_at = max(filter(None, (incoming.facts.modified_at, state.modified_at)), default=None)
         if incoming.digest != state.digest or modified_at != state.modified_at:
             self._writes.states.append(
@@ -124,7 +125,7 @@ class Transaction:
 
     def _decide_one(self, incoming: Incoming, stored: StoredListing, not_after: datetime | None) -> None:
         if not_after is not None and not stored.facts.purged and stored.last_changed_at > not_after:
-            self._tally.add(_tally(incoming, unchanged=1, superseded=1))
+            self._tally.add(_with_names(Tally(read=1, unchanged=1, superseded=1), incoming))
             return
         decision = decide(stored.facts, incoming.facts, self._reader.normaliser)
         self._tally.add(tally_of(incoming, decision))
@@ -203,8 +204,8 @@ class Transaction:
 def tally_of(incoming: Incoming, decision: Decision) -> Tally:
     """Return what one decided record adds to the counts, CRM rows aside."""
     outcome = decision.outcome
-    tally = _tally(
-        incoming,
+    tally = Tally(
+        read=1,
         new=int(outcome is Outcome.NEW),
         changed=int(outcome is Outcome.CHANGED),
         unchanged=int(outcome in (Outcome.UNCHANGED, Outcome.OLDER)),
@@ -212,17 +213,16 @@ def tally_of(incoming: Incoming, decision: Decision) -> Tally:
         renormalised=int(any(c.type is ChangeType.RENORMALISED for c in decision.changes)),
     )
     tally.changes.update(_types(decision.changes))
-    return tally
+    return _with_names(tally, incoming)
 
 
-def _tally(incoming: Incoming, **counts: int) -> Tally:
-    tally = Tally(read=1, **counts)
+def _with_names(tally: Tally, incoming: Incoming) -> Tally:
     tally.unknown_members.update(incoming.facts.unknown)
     tally.notes.update(incoming.notes)
     return tally
 
 
-def _write(incoming: Incoming, decision: Decision, payload: dict[str, object], digest: bytes) -> ListingWrite:
+def _write(incoming: Incoming, decision: Decision, payload: Mapping[str, Any], digest: bytes) -> ListingWrite:
     return ListingWrite(
         property_id=incoming.property_id,
         source_key=incoming.facts.source_key,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from mls_crm_sync.core.errors import QuarantineNotFound
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.sources.base import Page, RawRecord
 from mls_crm_sync.store import quarantine
-from mls_crm_sync.store.database import Database
+from mls_crm_sync.store.database import Database, Row
 
 from .ingest import ingest
 from .recognise import Reader
@@ -63,8 +62,8 @@ async def retry(
     return RetrySummary(len(whole), resolved, len(rows) - len(whole), total)
 
 
-async def _open_records(db: Database, ids: Sequence[int] | None, source: str | None) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = []
+async def _open_records(db: Database, ids: Sequence[int] | None, source: str | None) -> list[Row]:
+    rows: list[Row] = []
     async with db.connection() as conn:
         while page := await quarantine.page(
             conn, source=source, ids=ids, after=rows[-1]["quarantine_id"] if rows else 0, limit=1000
@@ -76,11 +75,11 @@ async def _open_records(db: Database, ids: Sequence[int] | None, source: str | N
     return sorted(rows, key=_origin)
 
 
-def _origin(row: Mapping[str, Any]) -> tuple[str, str, int]:
+def _origin(row: Row) -> tuple[str, str, int]:
     return row["source"], row["location"], row["run_id"]
 
 
-async def _pages(rows: Sequence[Mapping[str, Any]]) -> AsyncIterator[Page]:
+async def _pages(rows: Sequence[Row]) -> AsyncIterator[Page]:
     for number, at in enumerate(range(0, len(rows), RECORDS_PER_PAGE), start=1):
         chunk = rows[at : at + RECORDS_PER_PAGE]
         records = tuple(RawRecord(row["position"], quarantine.unpack(row["payload"])) for row in chunk)
