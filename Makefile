@@ -14,8 +14,8 @@ COMPILE := $(UV) --quiet pip compile pyproject.toml --universal --generate-hashe
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .stamps/run ## Start it here, with example data
-	PYTHONPATH=src $(PY) -m mls_crm_sync demo $(ARGS)
+run: .stamps/run ## Run the main job on a generated sample and show what changed in the CRM
+	$(VENV)/bin/mls-crm-sync demo $(ARGS)
 
 test: .stamps/dev ## Run the tests, on every PostgreSQL there is (ARGS="-k word" picks some)
 	$(PY) -m pytest -n logical --dist worksteal $(ARGS)
@@ -39,7 +39,7 @@ bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
 	$(PY) bench/run.py --smoke $(ARGS)
 
 lock: ## Write both lock files anew, by uv (ARGS=--upgrade takes newer releases)
-	$(COMPILE) $(ARGS) --output-file requirements.lock
+	$(COMPILE) $(ARGS) --group build --output-file requirements.lock
 	$(COMPILE) $(ARGS) --constraints requirements.lock --group dev --output-file requirements-dev.lock
 
 clean: ## Remove what make made
@@ -50,12 +50,12 @@ $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-# The product alone runs from src; what it needs is in the lock file.
-.stamps/run: requirements.lock $(VENV)/pyvenv.cfg
+# The build backend is in both lock files, so the product is installed without asking anybody for anything.
+.stamps/run: requirements.lock pyproject.toml $(VENV)/pyvenv.cfg
 	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@mkdir -p .stamps && touch $@
 
-# The build backend is in the lock file too, so the product is installed without asking anybody for anything.
 .stamps/dev: requirements-dev.lock pyproject.toml $(VENV)/pyvenv.cfg
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .

@@ -25,16 +25,15 @@ def demo() -> None:
             change["field_name"],
             one_line(change["previous_value"]) or "-",
             one_line(change["new_value"]) or "-",
-            f"{change['type']}: {change['source_key']} changed at the MLS, {one_line(change['source_modified_at'])}",
+            f"{change['type']} at the MLS {one_line(change['source_modified_at'])}",
         )
         for change in done.changes
     ]
-    table(
-        "What the second delivery changed in the CRM, and why",
-        ("CRM property", "field", "before", "now", "why"),
-        rows,
-    )
-    typer.echo("crm_status, notes, tags, agents and the CRM's own values are as they were.")
+    title = "What the second delivery changed in the CRM, and why"
+    table(title, ("CRM property", "field", "before", "now", "why"), rows, drawn_always=True)
+    typer.echo(f"Linked properties out of step with their listing, counted: {done.out_of_step}")
+    owned = "byte for byte as before" if done.owned_as_before else "NOT AS BEFORE - please report this"
+    typer.echo(f"crm_status, notes, tags, agents and the CRM's own values: {owned}")
     typer.echo(f"Look around:  export MLS_CRM_SYNC_HOME={done.home}")
     typer.echo(f"              mls-crm-sync crm show {done.changes[0]['crm_id']}")
     typer.echo("              mls-crm-sync status")

@@ -30,9 +30,9 @@ def notice(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table, as wide as the terminal, or unwrapped tab-separated values where there is none."""
-    if not sys.stdout.isatty():
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, drawn_always: bool = False) -> None:
+    """Print a table as wide as the terminal; where there is none, tab-separated values, unless it is `drawn_always`."""
+    if not sys.stdout.isatty() and not drawn_always:
         typer.echo("\t".join(columns))
         for row in rows:
             typer.echo("\t".join(one_line(value) for value in row))
@@ -47,7 +47,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(one_line(value)) for value in row))
-    Console().print(drawn)
+    Console(width=None if sys.stdout.isatty() else 120).print(drawn)
 
 
 def one_line(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .output import json_line, table
-from .session import stale_after, with_database
+from .session import stale_after, unsynced, with_database
 
 
 def status(
@@ -24,6 +24,7 @@ def status(
             return {
                 "listings": await listings.count_by_status(conn),
                 "crm_properties": await crm_properties.count_by_status(conn, stale_after=stale_after()),
+                "out_of_step": await crm_properties.count_out_of_step(conn, unsynced()),
                 "quarantined": await quarantine.count_open(conn),
                 "runs": [dict(row) for row in await runs.newest(conn)],
             }
@@ -36,4 +37,5 @@ def status(
     table("CRM properties by sync_status", ("status", "properties"), found["crm_properties"].items())
     shown = ("run_id", "kind", "source", "status", "started_at", "finished_at", "error_detail")
     table("Runs, newest first", shown, [[run[name] for name in shown] for run in found["runs"]])
+    typer.echo(f"linked properties out of step with their listing: {found['out_of_step']:,}")
     typer.echo(f"quarantined records: {found['quarantined']:,}")

@@ -17,7 +17,7 @@ from mls_crm_sync.settings import Settings
 from mls_crm_sync.sources.base import Page
 from mls_crm_sync.sources.file import FileSource
 from mls_crm_sync.sources.table import read_table
-from mls_crm_sync.store import listings
+from mls_crm_sync.store import crm_properties, listings
 from mls_crm_sync.store.database import Database, Row
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest
@@ -41,6 +41,8 @@ class Step:
 class Tour:
     home: Path  # MLS_CRM_SYNC_HOME of the sample's database
     changes: list[Row]  # what the second delivery changed in the CRM, by CRM id
+    out_of_step: int  # linked properties that are not as their listing
+    owned_as_before: bool  # what the CRM owns is byte for byte what it was before the second delivery
 
 
 async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
@@ -64,10 +66,17 @@ async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
                 f"{linked.linked:,} linked, {linked.filled:,} filled with MLS facts",
             )
         )
+        async with db.connection() as conn:
+            owned = await crm_properties.owned_digest(conn)
         second = await _ingest(db, normaliser, sample.second)
         tell(Step(f"ingest {sample.second.name}", _counts(second)))
         async with db.connection() as conn:
-            return Tour(home, await listings.crm_changes_of_run(conn, second.run_id))
+            return Tour(
+                home=home,
+                changes=await listings.crm_changes_of_run(conn, second.run_id),
+                out_of_step=await crm_properties.count_out_of_step(conn, normaliser.unsynced),
+                owned_as_before=await crm_properties.owned_digest(conn) == owned,
+            )
 
 
 async def _ingest(db: Database, normaliser: Normaliser, path: Path) -> IngestResult:

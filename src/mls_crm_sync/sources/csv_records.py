@@ -18,7 +18,7 @@ from mls_crm_sync.core.errors import SourceBroken
 
 from .base import RawRecord, Rejected
 from .column_map import ColumnMap, names_of
-from .pieces import MAX_RECORD_BYTES, Piece, too_large
+from .pieces import KEPT_BYTES, MAX_RECORD_BYTES, Piece, too_large
 
 MAX_CELL_CHARACTERS = 1024 * 1024
 """The csv module's own limit of 131,072 is less than the remarks and photo lists that are really sent."""
@@ -181,7 +181,7 @@ class _Rows:
         return Rejected(first, reason, f"{detail} ({lines})", self._text())
 
     def _text(self) -> bytes:
-        return "".join(self._lines.row).rstrip("\r\n").encode("utf-8", "replace")
+        return "".join(self._lines.row)[:KEPT_BYTES].rstrip("\r\n").encode("utf-8", "replace")
 
 
 def _line_ends(text: str) -> int:

@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -35,9 +36,16 @@ class Table:
 @contextmanager
 def read_table(path: Path) -> Iterator[Table]:
     """Open a CSV file (UTF-8, comma or semicolon). Raises SourceBroken, at once or while the rows are read."""
+    with _told(path):
+        file = path.open(encoding="utf-8-sig", newline="")
+    with file:
+        yield _table(path, _lines(path, file))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield _table(path, file)
+        yield
     except FileNotFoundError as error:
         raise SourceBroken("no_such_file", f"{path} does not exist") from error
     except OSError as error:
@@ -47,12 +55,17 @@ def read_table(path: Path) -> Iterator[Table]:
         raise SourceBroken("encoding", f"{path} is not UTF-8 (byte {error.start})", hint=hint) from error
 
 
-def _table(path: Path, file: TextIO) -> Table:
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The file's lines; trouble with reading it is told here, and nobody else's trouble is taken for it."""
+    with _told(path):
+        yield from file
+
+
+def _table(path: Path, lines: Iterator[str]) -> Table:
     csv.field_size_limit(MAX_CELL)
-    first = file.readline()
-    file.seek(0)
+    first = next(lines, "")
     delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = tuple(name.strip() for name in next(reader, ()))
     if not any(header):
         raise SourceBroken("empty", f"{path} has no header row")
@@ -63,7 +76,6 @@ def _table(path: Path, file: TextIO) -> Table:
 
 
 def _rows(path: Path, reader: Iterator[list[str]], header: tuple[str, ...]) -> Iterator[TableRow]:
-    line = 1
     while True:
         line = reader.line_num + 1  # type: ignore[attr-defined] # csv.reader has it, its stub's base has not
         try:

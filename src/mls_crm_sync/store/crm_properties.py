@@ -219,6 +219,18 @@ async def page(
     )
 
 
+async def count_out_of_step(conn: Connection, unsynced: Sequence[str]) -> int:
+    """Return how many linked properties are not as their listing; anything but 0 is a bug or somebody's own SQL."""
+    count: int = await conn.fetchval(_SQL["count_out_of_step"], list(unsynced))
+    return count
+
+
+async def owned_digest(conn: Connection) -> str | None:
+    """Return a digest over all that the CRM owns, None where there are no properties."""
+    digest: str | None = await conn.fetchval(_SQL["owned_digest"])
+    return digest
+
+
 async def count_by_status(conn: Connection, *, stale_after: timedelta) -> dict[str, int]:
     rows = await conn.fetch(_SQL["count_by_status"], stale_after)
     return {row["sync_status"]: row["count"] for row in rows}

@@ -133,6 +133,17 @@ WHERE ($7::text IS NULL OR q.sync_status = $7)
 ORDER BY q.id
 LIMIT $8
 
+-- name: count_out_of_step
+-- The invariant, asked of the data itself: linked properties whose fields are not their listing's. Always 0.
+SELECT count(*) FROM crm_properties AS c JOIN mls_properties AS p ON p.property_id = c.mls_property_id
+WHERE c.fields IS DISTINCT FROM p.fields - $1::text[]
+
+-- name: owned_digest
+-- One value for everything the CRM owns: the same before and after whatever sync did.
+SELECT md5(string_agg(md5(ROW (id, platform, crm_status, notes, tags, assigned_agent, custom, own, overrides,
+                               override_details, version)::text), '' ORDER BY id))
+FROM crm_properties
+
 -- name: count_by_status
 SELECT sync_status(c, p, greatest(p.last_changed_at, seen.at), $1) AS sync_status, count(*)
 FROM crm_properties AS c
