@@ -15,13 +15,11 @@ import orjson
 SEED = 20240607
 _CITIES = ("Springfield", "Fairview", "Franklin", "Greenville", "Bristol", "Clinton", "Salem", "Madison", "Georgetown")
 _STREETS = ("Oak", "Maple", "Cedar", "Pine", "Elm", "Walnut", "Lake", "Hill", "Park", "River", "Sunset", "Meadow")
-_WORDS = " ".join(
-    (
-        "updated kitchen granite counters stainless appliances hardwood floors spacious primary suite walk-in",
-        "closet fenced yard mature trees two car garage new roof open concept living room fireplace natural",
-        "light quiet cul-de-sac close to schools shopping parks move-in ready must see seller motivated",
-        "covered patio finished basement home office",
-    )
+_WORDS = (
+    "updated kitchen granite counters stainless appliances hardwood floors spacious primary suite walk-in "
+    "closet fenced yard mature trees two car garage new roof open concept living room fireplace natural "
+    "light quiet cul-de-sac close to schools shopping parks move-in ready must see seller motivated "
+    "covered patio finished basement home office"
 ).split()
 _FEATURES = {
     "Cooling": ("Central Air", "Ductless", "Ceiling Fan(s)", "Wall Unit(s)"),
