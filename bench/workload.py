@@ -20,7 +20,7 @@ _WORDS = (
     "closet fenced yard mature trees two car garage new roof open concept living room fireplace natural "
     "light quiet cul-de-sac close to schools shopping parks move-in ready must see seller motivated "
     "covered patio finished basement home office"
-).split()
+).split()  # noqa: SIM905 - words read better as text
 _FEATURES = {
     "Cooling": ("Central Air", "Ductless", "Ceiling Fan(s)", "Wall Unit(s)"),
     "Heating": ("Forced Air", "Natural Gas", "Radiant", "Heat Pump"),
