@@ -183,10 +183,11 @@ def test_several_files_are_one_run(run: Run, tmp_path: Path) -> None:
 def test_csv_with_a_column_map_is_read(run: Run, tmp_path: Path) -> None:
     write_csv(tmp_path / "l.csv", {"Nr": "L1", "Asking": "$450,000", "Town": "Bronx", "Seen": "2026-03-01T07:00:00"})
     (tmp_path / "map.toml").write_text(
+        'time_zone = "America/New_York"\n'
         '[columns]\nNr = "ListingKey"\nAsking = "ListPrice"\nTown = "City"\nSeen = "ModificationTimestamp"\n'
     )
 
-    run("ingest", "l.csv", *INGEST, "--columns", "map.toml", "--time-zone", "America/New_York")
+    run("ingest", "-", *INGEST, "--columns", "map.toml", "--format", "csv", stdin=(tmp_path / "l.csv").read_bytes())
 
     shown = json.loads(run("listings", "show", id_of("L1"), "--json").stdout)
     assert (shown["fields"], shown["source_modified_at"]) == (

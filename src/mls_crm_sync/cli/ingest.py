@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mls_crm_sync.sources.formats import FileFormat
+
 from .output import IngestProgressBar, count, json_line, notice, one_line
 from .session import with_database
 
@@ -35,12 +37,15 @@ def ingest(
     columns: Annotated[
         Path | None, typer.Option(help="TOML file that names the columns of a CSV; see docs/file-formats.md.")
     ] = None,
+    format_: Annotated[
+        FileFormat | None, typer.Option("--format", help="Where neither the name nor the first bytes tell.")
+    ] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA zone of time stamps that carry none.")] = None,
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Read listings and bring every linked CRM property in step."""
-    delivery = _Delivery(files, columns)
-    where = zone(time_zone)
+    delivery = _Delivery(files, columns, format_)
+    where = zone(time_zone) or delivery.time_zone
     if dry_run:
         broken = with_database(lambda db: _preview(db, delivery, _reader(source, where), as_json=json))
     else:
@@ -57,13 +62,14 @@ def ingest(
 class _Delivery:
     """The files of one run, read one after the other as one."""
 
-    def __init__(self, files: list[str], columns: Path | None) -> None:
+    def __init__(self, files: list[str], columns: Path | None, file_format: FileFormat | None) -> None:
         from mls_crm_sync.core.fields import BY_NAME
         from mls_crm_sync.sources.column_map import load_column_map
         from mls_crm_sync.sources.file import FileSource
 
         column_map = load_column_map(columns) if columns else None
-        self._files = [FileSource(file, columns=column_map, field_names=BY_NAME) for file in files]
+        self.time_zone = column_map.time_zone if column_map else None
+        self._files = [FileSource(file, format=file_format, columns=column_map, field_names=BY_NAME) for file in files]
 
     @property
     def total_bytes(self) -> int | None:
