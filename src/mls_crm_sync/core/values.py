@@ -30,6 +30,7 @@ INT_RANGE = range(-(2**31), 2**31)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?|[+-]?\.\d+")
 _US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d{1,12}))?\s?(Z|z|[+-]\d{2}:?\d{2})?")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -247,9 +248,16 @@ def _date(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON valu
         if us := _US_DATE.fullmatch(text):
             return date(int(us[3]), int(us[1]), int(us[2])).isoformat()
         instant = _INSTANT.fullmatch(text)
-        return datetime.strptime(instant[1] if instant else text, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a date has no zone
+        return _iso_date(instant[1] if instant else text)
     except ValueError as error:
         raise BadValue(f"{_shown(text)} is not a date") from error
+
+
+def _iso_date(text: str) -> str:
+    """Extended ISO alone: `date.fromisoformat` also takes week dates and dates without hyphens."""
+    if not _ISO_DATE.fullmatch(text):
+        raise ValueError(text)
+    return date.fromisoformat(text).isoformat()
 
 
 def _instant(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
