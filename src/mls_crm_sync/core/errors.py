@@ -5,7 +5,7 @@ The class docstring is the title a person reads; `code` is the stable word a pro
 
     SyncError
     ├── Refused              the caller asked for something that cannot be; nothing was changed
-    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, QuarantineNotFound
+    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, QuarantineNotFound, KeyNotFound ...
     │   ├── Conflict         AlreadyLinked, NotLinked, VersionMismatch, AmbiguousListingKey, IdTaken
     │   └── InvalidInput     a member of the request is not valid
     ├── RecordRejected       one record is broken: quarantine it, go on with the rest
@@ -83,6 +83,36 @@ class QuarantineNotFound(NotFound):
         self.quarantine_id = quarantine_id
 
 
+class KeyNotFound(NotFound):
+    """There is no such API key"""
+
+    code = "key_not_found"
+
+    def __init__(self, key_id: int) -> None:
+        super().__init__(f"no API key in force has the id {key_id}")
+        self.key_id = key_id
+
+
+class PlatformNotFound(NotFound):
+    """There is no such platform"""
+
+    code = "platform_not_found"
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(f"no linked CRM property here belongs to the platform {platform!r}")
+        self.platform = platform
+
+
+class ReferenceNotFound(NotFound):
+    """There is no such reference"""
+
+    code = "reference_not_found"
+
+    def __init__(self, crm_id: str, property_id: str) -> None:
+        super().__init__(f"CRM property {crm_id!r} is not linked to listing {property_id!r}")
+        self.crm_id, self.property_id = crm_id, property_id
+
+
 class Conflict(Refused):
     """The request does not fit the present state"""
 
@@ -112,6 +142,20 @@ class NotLinked(Conflict):
     def __init__(self, crm_id: str) -> None:
         super().__init__(f"CRM property {crm_id!r} is not linked to a listing")
         self.crm_id = crm_id
+
+
+class CrmPropertyExists(Conflict):
+    """There is a CRM property with this id already"""
+
+    code = "already_exists"
+
+    def __init__(self, crm_id: str) -> None:
+        super().__init__(f"a CRM property has the id {crm_id!r} already")
+        self.crm_id = crm_id
+
+    @property
+    def hint(self) -> str:
+        return "change it with PATCH, or send many at once to /api/properties/bulk, which inserts or updates"
 
 
 class VersionMismatch(Conflict):

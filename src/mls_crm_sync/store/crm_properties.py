@@ -13,7 +13,7 @@ from typing import Any
 
 from mls_crm_sync.core.errors import CrmPropertyNotFound, NotLinked
 
-from .database import Connection, Row, json_text
+from .database import Connection, Row, json_text, like
 from .queries import load
 
 _SQL = load(__file__)
@@ -86,8 +86,14 @@ async def would_change(conn: Connection, fields: Mapping[str, Mapping[str, Any]]
     return count
 
 
-async def count_linked(conn: Connection, property_ids: Collection[str]) -> int:
-    count: int = await conn.fetchval(_SQL["count_linked"], list(property_ids))
+async def insert(conn: Connection, platform: str, row: ImportRow) -> bool:
+    """Insert one CRM property; False when its id is taken."""
+    values = (row.crm_status, row.notes, list(row.tags), row.assigned_agent, row.own, row.custom)
+    return await conn.fetchval(_SQL["insert_one"], row.id, platform, *values) is not None
+
+
+async def count_linked(conn: Connection, property_ids: Collection[str], platform: str | None = None) -> int:
+    count: int = await conn.fetchval(_SQL["count_linked"], list(property_ids), platform)
     return count
 
 
@@ -196,7 +202,7 @@ async def empty_fields(conn: Connection, property_id: str) -> list[Synced]:
 
 async def get(conn: Connection, crm_id: str, *, stale_after: timedelta) -> Row:
     """Return one CRM property with its sync_status. Raises CrmPropertyNotFound."""
-    rows = await conn.fetch(_SQL["read"], [crm_id], stale_after, None, None, None, "", None, 1)
+    rows = await conn.fetch(_SQL["read"], [crm_id], stale_after, None, None, None, "", None, 1, None)
     if not rows:
         raise CrmPropertyNotFound(crm_id)
     return rows[0]
@@ -210,12 +216,17 @@ async def page(
     crm_status: str | None = None,
     property_id: str | None = None,
     sync_status: str | None = None,
+    search: str | None = None,
     after: str = "",
     limit: int = 100,
 ) -> list[Row]:
-    """Return at most `limit` CRM properties whose id is after `after`, by id."""
+    """Return at most `limit` CRM properties whose id is after `after`, by id.
+
+    `search` is looked for in the id, the notes, the address and the MLS number, whatever its case.
+    """
+    pattern = like(search)
     return await conn.fetch(
-        _SQL["read"], None, stale_after, platform, crm_status, property_id, after, sync_status, limit
+        _SQL["read"], None, stale_after, platform, crm_status, property_id, after, sync_status, limit, pattern
     )
 
 

@@ -52,7 +52,11 @@ WHERE mls_property_id > $1 AND ($2::text IS NULL OR platform = $2)
 ORDER BY mls_property_id LIMIT $3
 
 -- name: count_linked
-SELECT count(*) FROM crm_properties WHERE mls_property_id = ANY ($1::text[])
+SELECT count(*) FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) AND ($2::text IS NULL OR platform = $2)
+
+-- name: insert_one
+INSERT INTO crm_properties (id, platform, crm_status, notes, tags, assigned_agent, own, custom)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING RETURNING id
 
 -- name: upsert
 -- An import speaks for the CRM: columns it brings are set, others stay. `own` and `custom` are merged member by
@@ -127,6 +131,8 @@ SELECT * FROM (
       AND ($3::text IS NULL OR c.platform = $3)
       AND ($4::text IS NULL OR c.crm_status = $4)
       AND ($5::text IS NULL OR c.mls_property_id = $5)
+      AND ($9::text IS NULL OR concat_ws(' ', c.id, c.notes, c.own ->> 'UnparsedAddress', c.fields ->> 'UnparsedAddress',
+                                         c.own ->> 'ListingId', c.fields ->> 'ListingId') ILIKE $9)
       AND c.id > $6
 ) AS q
 WHERE ($7::text IS NULL OR q.sync_status = $7)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -113,6 +114,11 @@ def json_text(value: object) -> str | None:
     The driver takes a list in a jsonb[] for another dimension of the array, so what may be a list goes as text.
     """
     return None if value is None else orjson.dumps(value).decode()
+
+
+def like(text: str | None) -> str | None:
+    """The ILIKE pattern that finds a text as it stands anywhere; None finds everything."""
+    return None if text is None else "%" + re.sub(r"([%_\\])", r"\\\1", text) + "%"
 
 
 def _decode_jsonb(data: bytes) -> Any:  # noqa: ANN401 # any JSON value

@@ -17,7 +17,7 @@ from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Change, Stored
 from mls_crm_sync.core.errors import ListingNotFound
 
-from .database import Connection, Row, json_text
+from .database import Connection, Row, json_text, like
 from .queries import load
 
 _SQL = load(__file__)
@@ -212,16 +212,22 @@ async def page(
     postal_code: str | None = None,
     listing_id: str | None = None,
     linked: bool | None = None,
+    search: str | None = None,
     after: str = "",
     limit: int = 100,
 ) -> list[Row]:
-    """Return at most `limit` listings whose id is after `after`, by id."""
-    return await conn.fetch(_SQL["list_listings"], source, status, city, postal_code, listing_id, linked, after, limit)
+    """Return at most `limit` listings whose id is after `after`, by id.
+
+    `search` is looked for in the key, the MLS number and the address, whatever its case.
+    """
+    return await conn.fetch(
+        _SQL["list_listings"], source, status, city, postal_code, listing_id, linked, after, limit, like(search)
+    )
 
 
-async def changes(conn: Connection, property_id: str, *, limit: int = 50) -> list[Row]:
-    """Return the newest changes of a listing, newest first."""
-    return await conn.fetch(_SQL["listing_changes"], property_id, limit)
+async def changes(conn: Connection, property_id: str, *, before: int = 2**63 - 1, limit: int = 50) -> list[Row]:
+    """Return the newest changes of a listing whose id is before `before`, newest first."""
+    return await conn.fetch(_SQL["listing_changes"], property_id, limit, before)
 
 
 async def crm_changes_of_run(conn: Connection, run_id: int, *, limit: int = 100) -> list[Row]:

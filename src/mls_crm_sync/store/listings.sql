@@ -108,6 +108,7 @@ WHERE ($1::text IS NULL OR p.source = $1)
   AND ($4::text IS NULL OR p.postal_code = $4)
   AND ($5::text IS NULL OR p.listing_id = $5)
   AND ($6::boolean IS NULL OR $6 = EXISTS (SELECT FROM crm_properties AS c WHERE c.mls_property_id = p.property_id))
+  AND ($9::text IS NULL OR concat_ws(' ', p.source_key, p.listing_id, p.fields ->> 'UnparsedAddress') ILIKE $9)
   AND p.property_id > $7
 ORDER BY p.property_id
 LIMIT $8
@@ -115,7 +116,7 @@ LIMIT $8
 -- name: listing_changes
 -- Newest first.
 SELECT change_id, run_id, at, type, field_name, previous_value, new_value
-FROM property_changes WHERE property_id = $1 ORDER BY change_id DESC LIMIT $2
+FROM property_changes WHERE property_id = $1 AND change_id < $3 ORDER BY change_id DESC LIMIT $2
 
 -- name: purge_listing
 UPDATE mls_properties SET fields = '{}', payload = NULL, purged_at = now() WHERE property_id = $1

@@ -6,12 +6,12 @@ An import or an edit sets what it names and keeps the rest. A row that is not va
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from mls_crm_sync.core.errors import IdTaken, InvalidInput, VersionMismatch
+from mls_crm_sync.core.errors import CrmPropertyExists, IdTaken, InvalidInput, VersionMismatch
 from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.core.listing import normalise_facts
 from mls_crm_sync.store import crm_properties, events
@@ -100,6 +100,39 @@ async def import_rows(
     return summary
 
 
+async def create(db: Database, platform: str, row: ImportRow) -> None:
+    """Make one CRM property; its `own` takes its normal form. Raises CrmPropertyExists, InvalidInput."""
+    checked = replace(row, id=_checked_id(row.id, set()), own=_present(normalise_facts(row.own)))
+    async with db.transaction() as conn:
+        if not await crm_properties.insert(conn, platform, checked):
+            raise CrmPropertyExists(row.id)
+
+
+async def upsert_items(db: Database, items: Sequence[Mapping[str, Any]], *, platform: str = "default") -> ImportSummary:
+    """Insert or update CRM properties given as dictionaries; members that an item lacks are kept.
+
+    An item has `id`, and any of `crm_status, notes, tags, assigned_agent, custom, own`; a null empties. Errors carry
+    the item's place, from 1.
+    """
+    summary = ImportSummary()
+    seen: set[str] = set()
+    groups: dict[Columns, dict[str, tuple[int, ImportRow]]] = {}
+    for place, item in enumerate(items, start=1):
+        try:
+            columns, row = _item_row(item, seen)
+        except InvalidInput as error:
+            summary.errors.append(RowError(place, str(item.get("id", "")), error.code, str(error)))
+            continue
+        seen.add(row.id)
+        groups.setdefault(columns, {})[row.id] = (place, row)
+    for columns, rows in groups.items():
+        every = list(rows.items())
+        for at in range(0, len(every), ROWS_PER_TRANSACTION):
+            await _import_chunk(db, platform, columns, dict(every[at : at + ROWS_PER_TRANSACTION]), summary)
+    summary.errors.sort(key=lambda e: e.line)
+    return summary
+
+
 async def edit(db: Database, crm_id: str, change: Edit, *, now: datetime) -> int:
     """Apply a change by the CRM; return the property's new version.
 
@@ -143,7 +176,7 @@ class _Sheet:
             notes=_text(cells.get("notes")),
             tags=_tags(cells.get("tags")),
             assigned_agent=_text(cells.get("assigned_agent")),
-            own={name: value for name, value in own.items() if value is not None},
+            own=_present(own),
             custom={c: text for c in self.columns.custom if (text := _text(cells[c])) is not None},
         )
 
@@ -210,6 +243,26 @@ async def _delete(crm_id: str, conn: Connection) -> None:
         await events.append(conn, [Event("property.unlinked", target.property_id, crm_id, target.platform)])
 
 
+def _item_row(item: Mapping[str, Any], seen: set[str]) -> tuple[Columns, ImportRow]:
+    """Return which columns an item brings, and the row it makes."""
+    own, custom = item.get("own") or {}, item.get("custom") or {}
+    plain = tuple(name for name in PLAIN_COLUMNS if name in item)
+    row = ImportRow(
+        id=_checked_id(item["id"], seen),
+        crm_status=_text(item.get("crm_status")),
+        notes=_text(item.get("notes")),
+        tags=_unique(item.get("tags") or ()),
+        assigned_agent=_text(item.get("assigned_agent")),
+        own=_present(normalise_facts(own)),
+        custom=_present(custom),
+    )
+    return Columns(plain, tuple(own), tuple(custom)), row
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _details(override: Override, mls_value: Any, now: datetime) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
     """Who, when, why, until when, and what the MLS said then: what a conflict is told by."""
     details = {"mls_value": mls_value, "at": _instant(now), "by": override.by, "reason": override.reason}
@@ -219,7 +272,7 @@ def _details(override: Override, mls_value: Any, now: datetime) -> dict[str, Any
 
 
 def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in {**before, **change}.items() if value is not None}
+    return _present({**before, **change})
 
 
 def _checked(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value

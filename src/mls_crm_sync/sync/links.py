@@ -16,6 +16,8 @@ from mls_crm_sync.core.errors import (
     CrmPropertyNotFound,
     ListingNotFound,
     NotLinked,
+    PlatformNotFound,
+    ReferenceNotFound,
     Refused,
 )
 from mls_crm_sync.store import crm_properties, events, listings
@@ -57,6 +59,7 @@ class LinkSummary:
 @dataclass(frozen=True, slots=True)
 class LinkResult:
     linked: bool  # False: the same link stood already
+    platform: str
     field_names: tuple[str, ...]  # the fields that linking filled or changed
 
 
@@ -76,21 +79,28 @@ class _Linked:
     unchanged: set[str] = field(default_factory=set)
     refused: dict[str, Refused] = field(default_factory=dict)
     synced: list[Synced] = field(default_factory=list)
+    platforms: dict[str, str] = field(default_factory=dict)
 
 
 async def link(
-    db: Database, unsynced: Sequence[str], crm_id: str, property_id: str, *, move: bool = False
+    db: Database,
+    unsynced: Sequence[str],
+    crm_id: str,
+    property_id: str,
+    *,
+    move: bool = False,
+    platform: str | None = None,
 ) -> LinkResult:
     """Link a CRM property to a listing and fill its fields at once. The same link again changes nothing.
 
-    `unsynced` are the fields that do not go to the CRM (`Normaliser.unsynced`). Raises CrmPropertyNotFound,
-    ListingNotFound, and AlreadyLinked unless `move`.
+    `unsynced` are the fields that do not go to the CRM (`Normaliser.unsynced`). `platform` None means any. Raises
+    CrmPropertyNotFound (also for a property of another platform), ListingNotFound, and AlreadyLinked unless `move`.
     """
-    done = await db.retrying(partial(_link_many, {crm_id: property_id}, unsynced, move))
+    done = await db.retrying(partial(_link_many, {crm_id: property_id}, unsynced, move, platform))
     if crm_id in done.refused:
         raise done.refused[crm_id]
     names = next((s.field_names for s in done.synced), ())
-    return LinkResult(crm_id in done.links, names)
+    return LinkResult(crm_id in done.links, done.platforms[crm_id], names)
 
 
 async def link_rows(
@@ -124,6 +134,15 @@ async def unlink(db: Database, crm_id: str, *, restore_own: bool = False) -> str
     return await db.retrying(partial(_unlink, crm_id, restore_own))
 
 
+async def remove_reference(db: Database, crm_id: str, property_id: str, *, platform: str | None = None) -> str:
+    """Cut the link between these two; return the property's platform. The fields stay frozen.
+
+    Raises CrmPropertyNotFound (also for a property of another platform), ListingNotFound, and ReferenceNotFound where
+    they are not linked to each other.
+    """
+    return await db.retrying(partial(_remove_reference, crm_id, property_id, platform))
+
+
 async def sync_crm_property(db: Database, unsynced: Sequence[str], crm_id: str) -> Synced | None:
     """Bring one CRM property in step with its listing; return what differed, or None when it was in step.
 
@@ -132,13 +151,24 @@ async def sync_crm_property(db: Database, unsynced: Sequence[str], crm_id: str) 
     return await db.retrying(partial(_sync_one, crm_id, unsynced))
 
 
-async def sync_listing(db: Database, unsynced: Sequence[str], property_id: str) -> SyncSummary:
-    """Bring the CRM properties of one listing in step. Raises ListingNotFound."""
-    return await db.retrying(partial(_sync_listings, [property_id], unsynced))
+async def sync_listing(
+    db: Database, unsynced: Sequence[str], property_id: str, *, platform: str | None = None
+) -> SyncSummary:
+    """Bring the CRM properties of one listing in step; `platform` counts those of one CRM alone.
+
+    Raises ListingNotFound, and PlatformNotFound where none of the listing's properties is of that platform.
+    """
+    summary = await db.retrying(partial(_sync_listings, [property_id], unsynced, platform))
+    if platform is not None and not summary.properties:
+        raise PlatformNotFound(platform)
+    return summary
 
 
 async def sync_all(db: Database, unsynced: Sequence[str], *, platform: str | None = None) -> SyncSummary:
-    """Bring every linked CRM property in step, some hundred listings a transaction."""
+    """Bring every linked CRM property in step, some hundred listings a transaction.
+
+    Raises PlatformNotFound where `platform` has no linked property.
+    """
     properties, changed, after = 0, list[Synced](), ""
     while True:
         async with db.connection() as conn:
@@ -146,11 +176,14 @@ async def sync_all(db: Database, unsynced: Sequence[str], *, platform: str | Non
                 conn, after=after, platform=platform, limit=ROWS_PER_TRANSACTION
             )
         if not ids:
-            return SyncSummary(properties, tuple(changed))
-        part = await db.retrying(partial(_sync_listings, ids, unsynced))
+            break
+        part = await db.retrying(partial(_sync_listings, ids, unsynced, platform))
         properties += part.properties
         changed += part.changed
         after = ids[-1]
+    if platform is not None and not properties:
+        raise PlatformNotFound(platform)
+    return SyncSummary(properties, tuple(changed))
 
 
 async def _link_chunk(
@@ -166,7 +199,7 @@ async def _link_chunk(
         return
     async with db.connection() as conn:
         wanted, refused = await _resolve(conn, chunk, source)
-    done = await db.retrying(partial(_link_many, wanted, unsynced, move))
+    done = await db.retrying(partial(_link_many, wanted, unsynced, move, None))
     summary.linked += len(done.links)
     summary.unchanged += len(done.unchanged)
     summary.filled += len(done.synced)
@@ -193,13 +226,19 @@ async def _resolve(
     return wanted, refused
 
 
-async def _link_many(wanted: Mapping[str, str], unsynced: Sequence[str], move: bool, conn: Connection) -> _Linked:  # noqa: FBT001 - bound by partial
+async def _link_many(
+    wanted: Mapping[str, str],
+    unsynced: Sequence[str],
+    move: bool,  # noqa: FBT001 - bound by partial
+    platform: str | None,
+    conn: Connection,
+) -> _Linked:
     existing = await listings.share(conn, set(wanted.values()))
     targets = await crm_properties.lock(conn, wanted)
-    done = _Linked()
+    done = _Linked(platforms={crm_id: target.platform for crm_id, target in targets.items()})
     for crm_id, property_id in wanted.items():
         target = targets.get(crm_id)
-        if target is None:
+        if target is None or (platform is not None and target.platform != platform):
             done.refused[crm_id] = CrmPropertyNotFound(crm_id)
         elif property_id not in existing:
             done.refused[crm_id] = ListingNotFound(property_id)
@@ -221,6 +260,18 @@ async def _unlink(crm_id: str, restore_own: bool, conn: Connection) -> str:  # n
     await crm_properties.unlink(conn, crm_id, restore_own=restore_own)
     await events.append(conn, [Event("property.unlinked", target.property_id, crm_id, target.platform)])
     return target.property_id
+
+
+async def _remove_reference(crm_id: str, property_id: str, platform: str | None, conn: Connection) -> str:
+    target = (await crm_properties.lock(conn, [crm_id])).get(crm_id)
+    if target is None or (platform is not None and target.platform != platform):
+        raise CrmPropertyNotFound(crm_id)
+    if not await listings.exists(conn, property_id):
+        raise ListingNotFound(property_id)
+    if target.property_id != property_id:
+        raise ReferenceNotFound(crm_id, property_id)
+    await _unlink(crm_id, False, conn)  # noqa: FBT003 - freezes the fields
+    return target.platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +300,16 @@ async def _sync_one(crm_id: str, unsynced: Sequence[str], conn: Connection) -> S
     return next(iter(synced), None)
 
 
-async def _sync_listings(property_ids: Sequence[str], unsynced: Sequence[str], conn: Connection) -> SyncSummary:
+async def _sync_listings(
+    property_ids: Sequence[str], unsynced: Sequence[str], platform: str | None, conn: Connection
+) -> SyncSummary:
     existing = await listings.share(conn, property_ids)
     if len(property_ids) == 1 and not existing:
         raise ListingNotFound(property_ids[0])
     synced = await crm_properties.bring_in_step(conn, property_ids, unsynced)
-    properties = await crm_properties.count_linked(conn, property_ids)
+    properties = await crm_properties.count_linked(conn, property_ids, platform)
     await events.append(conn, [synced_event(s) for s in synced])
-    return SyncSummary(properties, tuple(synced))
+    return SyncSummary(properties, tuple(s for s in synced if platform is None or s.platform == platform))
 
 
 def synced_event(synced: Synced) -> Event:

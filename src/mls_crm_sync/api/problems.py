@@ -1,0 +1,157 @@
+"""Errors as problem+json (RFC 9457): the one place where a domain error gets its HTTP status.
+
+{"type": "about:blank", "title": ..., "status": 404, "code": "listing_not_found", "detail": ..., "hint": ...,
+ "request_id": ...}
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from mls_crm_sync.core.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Refused,
+    SourceBroken,
+    StoreUnavailable,
+    SyncError,
+    VersionMismatch,
+)
+
+log = structlog.get_logger()
+
+CONTENT_TYPE = "application/problem+json"
+_STATUS: tuple[tuple[type[SyncError], int], ...] = (
+    (NotFound, 404),
+    (VersionMismatch, 412),
+    (Conflict, 409),
+    (InvalidInput, 422),
+    (SourceBroken, 422),
+    (Refused, 422),
+    (StoreUnavailable, 503),
+)
+RETRY_AFTER_SECONDS = 2
+
+
+class FieldError(BaseModel):
+    """What is wrong with which member of a request."""
+
+    field: str
+    reason: str
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    hint: str | None = None
+    errors: list[FieldError] | None = None
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the errors a route may answer with; what every route may answer is added by `app`."""
+    return {s: {"model": Problem, "description": HTTPStatus(s).phrase} for s in statuses}
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    request_id: str,
+    hint: str | None = None,
+    errors: Sequence[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    body = Problem(
+        title=title,
+        status=status,
+        code=code,
+        detail=detail,
+        request_id=request_id,
+        hint=hint,
+        errors=list(errors) if errors is not None else None,
+    )
+    content = body.model_dump(exclude_none=True)
+    return JSONResponse(content, status, headers=dict(headers or {}), media_type=CONTENT_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(SyncError, _of_domain)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(Exception, _of_bug)
+
+
+def status_of(error: SyncError) -> int:
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+async def _of_domain(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SyncError)  # noqa: S101 - registered for this class
+    status = status_of(error)
+    log.log(logging.ERROR if status >= 500 else logging.INFO, "request_refused", code=error.code, status=status)
+    errors = [FieldError(field=error.member, reason=error.detail)] if isinstance(error, InvalidInput) else None
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    detail = str(error)
+    if status == 503:
+        detail = "the database cannot be used right now; nothing was changed"
+        log.warning("store_unavailable", reason=str(error))
+    return problem(
+        status,
+        error.code,
+        error.title,
+        detail,
+        request_id=request.state.request_id,
+        hint=error.hint,
+        errors=errors,
+        headers=headers,
+    )
+
+
+async def _of_validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    errors = [FieldError(field=_place(e["loc"]), reason=str(e["msg"])) for e in error.errors()]
+    detail = "; ".join(f"{e.field}: {e.reason}" for e in errors[:5])
+    return problem(
+        422, "invalid_input", "The request is not valid", detail, request_id=request.state.request_id, errors=errors
+    )
+
+
+async def _of_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    request_id = request.state.request_id
+    return problem(error.status_code, code, phrase, str(error.detail), request_id=request_id, headers=error.headers)
+
+
+async def _of_bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected_error", kind=type(error).__name__, path=request.url.path, exc_info=error)
+    detail = "this is a fault of the service; its log has more under the request_id"
+    return problem(
+        500, "internal", "Something went wrong", detail, request_id=getattr(request.state, "request_id", "unknown")
+    )
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """`body.listings.0.ListPrice` without the "body"; the whole body is called so."""
+    inner = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    return ".".join(map(str, inner)) or "body"
