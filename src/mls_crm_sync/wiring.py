@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mls_crm_sync.store import backup, binaries, migrate
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mls_crm_sync.settings import Settings
+
+
+REQUEST_TIMEOUT = timedelta(seconds=15)
+"""Of one statement of a request; long work has its own pool and no such limit."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +95,20 @@ async def reset_database(settings: Settings) -> None:
     """Empty the configured database for good. For samples."""
     async with _opened(settings, max_size=1) as database, database.transaction() as conn:
         await backup.drop_all(conn)
+
+
+@contextlib.asynccontextmanager
+async def open_pools(settings: Settings) -> AsyncIterator[tuple[Database, Database]]:
+    """Lend the configured database, up to date, by two pools: one for short requests, one for long work.
+
+    Long work that holds its connections can then never keep a reader waiting.
+    """
+    unsafe = settings.allow_unsafe_database
+    async with (
+        database_server(settings) as server,
+        Database.open(server.dsn, max_size=20, allow_unsafe=unsafe, statement_timeout=REQUEST_TIMEOUT) as short,
+        Database.open(server.dsn, max_size=10, allow_unsafe=unsafe) as long,
+    ):
+        async with long.connection() as conn:
+            await migrate.migrate(conn)
+        yield short, long

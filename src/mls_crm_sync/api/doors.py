@@ -6,13 +6,12 @@ Plain ASGI, so that nothing of the body is read before the caller may send it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.routing import Match
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mls_crm_sync.core import access
@@ -66,7 +65,7 @@ class RequestIds:
 class Guard:
     """Lets a request through to its route when the permission table and its key, or local mode, allow it."""
 
-    def __init__(self, app: ASGIApp, *, routes: Any, db: Database, local_mode: bool) -> None:  # noqa: ANN401 - starlette's
+    def __init__(self, app: ASGIApp, *, routes: Sequence[Route], db: Database, local_mode: bool) -> None:
         self._app = app
         self._routes = routes
         self._db = db

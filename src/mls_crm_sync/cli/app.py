@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import crm, db, demo, ingest, links, listings, quarantine, status
+from . import crm, db, demo, ingest, keys, links, listings, quarantine, serve, status
 
 app = typer.Typer(
     name="mls-crm-sync",
@@ -45,8 +45,10 @@ app.command("link")(links.link)
 app.command("unlink")(links.unlink)
 app.command("sync")(links.sync)
 app.command("status")(status.status)
+app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.add_typer(crm.app, name="crm")
 app.add_typer(listings.app, name="listings")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")

@@ -88,8 +88,8 @@ class KeyNotFound(NotFound):
 
     code = "key_not_found"
 
-    def __init__(self, key_id: int) -> None:
-        super().__init__(f"no API key in force has the id {key_id}")
+    def __init__(self, key_id: int | str) -> None:
+        super().__init__(f"no API key in force has the id {key_id!r}")
         self.key_id = key_id
 
 

@@ -156,15 +156,26 @@ class Database:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, dsn: str, *, max_size: int = 10, allow_unsafe: bool = False) -> AsyncIterator[Database]:
-        """Open a pool on a server that passes `check_server`; close it at the end. Migrates nothing."""
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        max_size: int = 10,
+        allow_unsafe: bool = False,
+        statement_timeout: timedelta = timedelta(0),
+    ) -> AsyncIterator[Database]:
+        """Open a pool on a server that passes `check_server`; close it at the end. Migrates nothing.
+
+        A statement that takes longer than `statement_timeout` is cancelled; zero means never.
+        """
+        milliseconds = int(statement_timeout.total_seconds() * 1000)
         with _connecting():
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=1,
                 max_size=max_size,
                 init=_set_up,
-                server_settings=SESSION,
+                server_settings=SESSION | {"statement_timeout": str(milliseconds)},
                 timeout=CONNECT_TIMEOUT.total_seconds(),
             )
         try:

@@ -83,6 +83,12 @@ async def ids_by_source_key(conn: Connection, source: str, source_keys: Collecti
     return {row["source_key"]: row["property_id"] for row in rows}
 
 
+async def keys_by_id(conn: Connection, property_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Return whose listings these ids are: source and its key."""
+    rows = await conn.fetch(_SQL["keys_by_id"], list(property_ids))
+    return {row["property_id"]: (row["source"], row["source_key"]) for row in rows}
+
+
 async def ids_by_any_source_key(
     conn: Connection, source: str | None, source_keys: Collection[str]
 ) -> dict[str, list[str]]:

@@ -8,6 +8,9 @@ JOIN mls_state AS s USING (property_id)
 -- The ids of listings by the source's own keys; a pushed listing may have brought an id of its own.
 SELECT source_key, property_id FROM mls_properties WHERE source = $1 AND source_key = ANY ($2::text[])
 
+-- name: keys_by_id
+SELECT property_id, source, source_key FROM mls_properties WHERE property_id = ANY ($1::text[])
+
 -- name: ids_by_any_source_key
 -- For people, who may leave the source out: several ids for one key are an ambiguity to report.
 SELECT source_key, array_agg(property_id ORDER BY property_id) AS property_ids

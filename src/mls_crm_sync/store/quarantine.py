@@ -60,6 +60,11 @@ async def page(
     return await conn.fetch(_SQL["list"], source, after, list(ids) if ids is not None else None, limit)
 
 
+async def of_run(conn: Connection, run_id: int) -> list[Row]:
+    """Return what a run set aside last, at most a thousand, by place."""
+    return await conn.fetch(_SQL["of_run"], run_id)
+
+
 def unpack(payload: bytes) -> bytes:
     return _decompress(payload)
 

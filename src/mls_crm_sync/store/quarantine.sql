@@ -24,5 +24,9 @@ UPDATE quarantined_records SET resolved_at = now()
 WHERE quarantine_id = ANY ($1::bigint[]) AND run_id <> $2 AND resolved_at IS NULL
 RETURNING quarantine_id
 
+-- name: of_run
+SELECT quarantine_id, position, reason, detail, field_name FROM quarantined_records
+WHERE run_id = $1 AND resolved_at IS NULL ORDER BY position LIMIT 1000
+
 -- name: count_open
 SELECT count(*) FROM quarantined_records WHERE resolved_at IS NULL

@@ -25,7 +25,7 @@ from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.quarantine import Broken
 
 from .apply import Transaction
-from .recognise import Batch, Incoming, Reader, recognise
+from .recognise import Batch, Incoming, Reader, checked_name, recognise
 from .tally import Tally
 
 log = structlog.get_logger()
@@ -69,6 +69,7 @@ async def ingest(
     Raises RunLost when the run was given away or cancelled meanwhile, StoreUnavailable when the database is away.
     """
     began = time.monotonic()
+    checked_name("location", location)
     async with _claimed_run(db, kind, reader.source, location) as held:
         writer = _PageWriter(db, reader, held, not_after)
         error: SourceBroken | None = None

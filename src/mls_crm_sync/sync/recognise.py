@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from mls_crm_sync.core import records
-from mls_crm_sync.core.errors import RecordRejected
+from mls_crm_sync.core.errors import InvalidInput, RecordRejected
 from mls_crm_sync.core.hashing import Recogniser, Sighting, content_hash, payload_digest
 from mls_crm_sync.core.listing import Normalised, Normaliser, property_id
 from mls_crm_sync.sources.base import RawRecord
@@ -24,6 +24,9 @@ from mls_crm_sync.store.listings import State
 from mls_crm_sync.store.quarantine import Broken
 
 from .tally import Tally
+
+MAX_NAME = 200
+"""Characters of a source's or location's name, and of an id that a push brings along."""
 
 NO_DIGEST = b""
 """Of a record that its bytes alone cannot tell: it is parsed each time."""
@@ -51,6 +54,8 @@ class Incoming:
     content_hash: bytes  # of this record alone, before it is laid over what is stored
     payload_digest: bytes
     notes: tuple[str, ...]
+    position: int
+    data: bytes
 
 
 @dataclass(slots=True)
@@ -68,8 +73,12 @@ class Batch:
 class Reader:
     """What a run reads with: its source, the normaliser, and the recogniser made for both."""
 
-    def __init__(self, source: str, normaliser: Normaliser, *, time_zone: ZoneInfo | None = None) -> None:
-        self.source = source
+    def __init__(
+        self, source: str, normaliser: Normaliser, *, time_zone: ZoneInfo | None = None, own_ids: bool = False
+    ) -> None:
+        """`own_ids`: records may bring a `property_id` of their own (a push); each is then parsed to see."""
+        self.source = checked_name("source", source)
+        self._own_ids = own_ids
         self.normaliser = normaliser
         self.volatile = frozenset(normaliser.volatile)
         self._time_zone = time_zone
@@ -78,21 +87,42 @@ class Reader:
         )
 
     def sight(self, raw: RawRecord) -> Sighting | None:
-        return self._recogniser.sight(raw.data)
+        return None if self._own_ids else self._recogniser.sight(raw.data)
 
     def parse(self, raw: RawRecord, digest: bytes = NO_DIGEST) -> Incoming:
         """Return the record in normal form. Raises RecordRejected."""
         decoded = records.decode(raw.data)
+        own_id = _own_id(decoded.record) if self._own_ids else None
         facts = self.normaliser.normalise(decoded.record, time_zone=self._time_zone)
         return Incoming(
-            property_id=property_id(self.source, facts.source_key),
+            property_id=own_id or property_id(self.source, facts.source_key),
             digest=digest,
             record=decoded.record,
             facts=facts,
             content_hash=content_hash(self.normaliser.hashed(facts.fields)),
             payload_digest=payload_digest(decoded.record, self.volatile),
             notes=decoded.notes + facts.notes,
+            position=raw.position,
+            data=raw.data,
         )
+
+
+def checked_name(member: str, name: str) -> str:
+    """Return the name of a source or location. Raises InvalidInput: it is kept for good, and shown."""
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidInput(member, f"must be printable text of 1 to {MAX_NAME} characters")
+    return name
+
+
+def _own_id(record: dict[str, Any]) -> str | None:
+    """Take the record's own id out of it: it is ours, no fact of the listing. Raises RecordRejected."""
+    own_id = record.pop("property_id", None)
+    if own_id is None:
+        return None
+    if not isinstance(own_id, str) or not own_id.strip() or len(own_id) > MAX_NAME or not own_id.isprintable():
+        detail = f"property_id must be printable text of 1 to {MAX_NAME} characters"
+        raise RecordRejected("bad_value", detail, field="property_id")
+    return own_id
 
 
 async def recognise(conn: Connection, reader: Reader, location_id: int, raws: Iterable[RawRecord]) -> list[Batch]:
@@ -121,15 +151,28 @@ def _tell(
 async def _with_stored_ids(
     conn: Connection, source: str, told: Sequence[Known | Incoming | Broken], states: Mapping[str, State]
 ) -> list[Known | Incoming | Broken]:
-    """A listing that was pushed may have brought an id of its own: its later records belong to that id."""
-    keys = {t.facts.source_key for t in told if isinstance(t, Incoming) and t.property_id not in states}
-    ids = await listings.ids_by_source_key(conn, source, keys) if keys else {}
-    if not ids:
+    """A listing that was pushed may have brought an id of its own: its later records belong to that id.
+
+    The id is the first record's for good: another one that a later record brings is passed over.
+    """
+    unknown = [t for t in told if isinstance(t, Incoming) and t.property_id not in states]
+    if not unknown:
         return list(told)
-    return [
-        replace(t, property_id=ids.get(t.facts.source_key, t.property_id)) if isinstance(t, Incoming) else t
-        for t in told
-    ]
+    ids = await listings.ids_by_source_key(conn, source, {t.facts.source_key for t in unknown})
+    taken = await listings.keys_by_id(conn, {t.property_id for t in unknown})
+    return [_under_stored_id(t, source, ids, taken) if isinstance(t, Incoming) else t for t in told]
+
+
+def _under_stored_id(
+    incoming: Incoming, source: str, ids: Mapping[str, str], taken: Mapping[str, tuple[str, str]]
+) -> Incoming | Broken:
+    key = incoming.facts.source_key
+    if key in ids:
+        return replace(incoming, property_id=ids[key])
+    if taken.get(incoming.property_id, (source, key)) != (source, key):
+        detail = f"property_id {incoming.property_id!r} is the id of another listing"
+        return Broken(incoming.position, "id_taken", detail, incoming.data, "property_id")
+    return incoming
 
 
 def _batches(told: Iterable[Known | Incoming | Broken]) -> Iterator[Batch]:

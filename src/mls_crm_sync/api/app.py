@@ -1,0 +1,55 @@
+"""The application: its routes behind its doors. Made by `create_app`, served by `cli.serve`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from mls_crm_sync import __version__
+
+from . import doors, listings, operations, problems, properties, scraper
+from .context import Service
+
+ROOMS = (operations, properties, scraper, listings)
+
+DESCRIPTION = """
+Keeps the property records of a real-estate CRM in step with MLS listings.
+
+Errors are problem+json with `code` and `request_id`. Lists are `{"items": [...], "next_cursor": ...}`. Money is decimal
+text, instants are UTC. On a developer's machine no key is needed; elsewhere send `Authorization: Bearer KEY`.
+"""
+
+
+def create_app(service: Service, *, local_mode: bool) -> FastAPI:
+    """Return the ASGI application. `local_mode`: requests from this machine need no key; see `permissions`."""
+    app = FastAPI(
+        title="mls-crm-sync",
+        version=__version__,
+        description=DESCRIPTION.strip(),
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        responses=problems.responses(401, 403, 413, 422, 503),
+        separate_input_output_schemas=False,
+    )
+    app.state.service = service
+    for room in ROOMS:
+        app.include_router(room.router)
+    problems.install(app)
+    app.add_middleware(doors.BodyLimit)
+    app.add_middleware(doors.Guard, routes=routes(app), db=service.db, local_mode=local_mode)
+    app.add_middleware(doors.RequestIds)
+    return app
+
+
+def routes(app: FastAPI) -> list[Route]:
+    """Return every route of the application, those of its routers included."""
+    own = [route for route in app.routes if isinstance(route, Route)]
+    return own + [route for room in ROOMS for route in room.router.routes if isinstance(route, Route)]
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document as it is committed."""
+    return app.openapi()

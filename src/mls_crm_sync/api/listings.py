@@ -1,0 +1,121 @@
+"""Listings: what the MLS says, its changes, and listings that are pushed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from mls_crm_sync.core.errors import ListingNotFound
+from mls_crm_sync.store import crm_properties, listings
+from mls_crm_sync.sync.purge import purge
+from mls_crm_sync.sync.push import push
+
+from . import models
+from .context import Cursor, Here, Id, Limit, number_of, refuse_nul
+from .problems import responses
+from .strict import StrictRoute
+
+router = APIRouter(prefix="/api/mls-properties", tags=["listings"], route_class=StrictRoute)
+NEWEST = 2**63 - 1
+
+
+@router.get("", operation_id="list_mls_properties")
+async def list_listings(
+    here: Here,
+    source: str | None = None,
+    status: Annotated[str | None, Query(description="StandardStatus")] = None,
+    city: str | None = None,
+    zip: Annotated[str | None, Query(description="PostalCode")] = None,  # noqa: A002 - the word people use
+    mls_number: Annotated[str | None, Query(description="ListingId")] = None,
+    linked: bool | None = None,
+    q: Annotated[str | None, Query(description="Looked for in key, MLS number and address.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> models.Page[models.ListingSummary]:
+    """List listings by id."""
+    refuse_nul(source=source, status=status, city=city, zip=zip, mls_number=mls_number, q=q, cursor=cursor)
+    async with here.db.connection() as conn:
+        rows = await listings.page(
+            conn,
+            source=source,
+            status=status,
+            city=city,
+            postal_code=zip,
+            listing_id=mls_number,
+            linked=linked,
+            search=q,
+            after=cursor or "",
+            limit=limit,
+        )
+    following = rows[-1]["property_id"] if len(rows) == limit else None
+    return models.Page(items=[models.ListingSummary.of(row) for row in rows], next_cursor=following)
+
+
+@router.post("", operation_id="push_mls_properties")
+async def push_listings(here: Here, body: models.Push) -> models.PushResult:
+    """Take listings in through the same ingest as any source; linked CRM properties follow at once."""
+    result = await push(here.work, here.normaliser, body.listings, source=body.source, location=body.location)
+    tally = result.run.tally
+    errors = [
+        models.RowProblem(row=row["position"], id="", code=row["reason"], detail=row["detail"])
+        for row in result.quarantined
+    ]
+    return models.PushResult(
+        run_id=result.run.run_id,
+        read=tally.read,
+        new=tally.new,
+        changed=tally.changed,
+        unchanged=tally.unchanged,
+        quarantined=tally.quarantined,
+        crm_updated=tally.crm_updated,
+        changes=dict(tally.changes),
+        items=[models.PushedListing(listing_key=k, property_id=p) for k, p in sorted(result.ids.items())],
+        errors=errors,
+    )
+
+
+@router.get("/{id}", operation_id="get_mls_property", responses=responses(404))
+async def get_listing(here: Here, id: Id) -> models.Listing:  # noqa: A002 - as the other door says
+    """One listing."""
+    async with here.db.connection() as conn:
+        return models.Listing.of(await listings.get(conn, _known(id)))
+
+
+@router.get("/{id}/changes", operation_id="list_mls_property_changes", responses=responses(404))
+async def list_changes(here: Here, id: Id, limit: Limit = 100, cursor: Cursor = None) -> models.Page[models.Change]:  # noqa: A002 - as the other door says
+    """What changed of a listing, newest first."""
+    before = number_of(cursor, NEWEST)
+    async with here.db.connection() as conn:
+        if not await listings.exists(conn, _known(id)):
+            raise ListingNotFound(id)
+        rows = await listings.changes(conn, id, before=before, limit=limit)
+    following = str(rows[-1]["change_id"]) if len(rows) == limit else None
+    return models.Page(items=[models.Change.of(row) for row in rows], next_cursor=following)
+
+
+@router.get("/{id}/crm-properties", operation_id="list_crm_properties_of_listing", responses=responses(404))
+async def list_linked(here: Here, id: Id, limit: Limit = 100, cursor: Cursor = None) -> models.Page[models.CrmProperty]:  # noqa: A002 - as the other door says
+    """The CRM properties linked to a listing, by id."""
+    refuse_nul(cursor=cursor)
+    async with here.db.connection() as conn:
+        if not await listings.exists(conn, _known(id)):
+            raise ListingNotFound(id)
+        rows = await crm_properties.page(
+            conn, stale_after=here.stale_after, property_id=id, after=cursor or "", limit=limit
+        )
+    following = rows[-1]["id"] if len(rows) == limit else None
+    return models.Page(items=[models.CrmProperty.of(row) for row in rows], next_cursor=following)
+
+
+@router.delete("/{id}", operation_id="purge_mls_property", responses=responses(404))
+async def purge_listing(here: Here, id: Id) -> models.PurgeAnswer:  # noqa: A002 - as the other door says
+    """Take a listing's content away, here and in the CRM; a content-free tombstone and the links stay."""
+    emptied = await purge(here.db, _known(id))
+    return models.PurgeAnswer(message="purged", property_id=id, crm_properties_emptied=emptied)
+
+
+def _known(property_id: str) -> str:
+    if "\x00" in property_id:
+        raise ListingNotFound(property_id)
+    return property_id
