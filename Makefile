@@ -37,6 +37,7 @@ bench: .stamps/dev ## Measure
 
 bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
 	$(PY) bench/run.py --smoke $(ARGS)
+	$(PY) bench/flat_memory.py --smoke
 
 lock: ## Write both lock files anew, by uv (ARGS=--upgrade takes newer releases)
 	$(COMPILE) $(ARGS) --group build --output-file requirements.lock
