@@ -43,8 +43,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     from rich.text import Text
 
     drawn = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=place == 0)  # the first is an id, to be copied whole
     for row in rows:
         drawn.add_row(*(Text(one_line(value)) for value in row))
     Console(width=None if sys.stdout.isatty() else 120).print(drawn)
