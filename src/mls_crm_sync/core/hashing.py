@@ -27,12 +27,14 @@ HASH_VERSION = b"1\n"
 
 _MEDIA_NOISE = re.compile(
     rb'("MediaURL"\s*+:\s*+"(?:[^"?\\]|\\.)*+)\?(?:[^"\\]|\\.)*+'  # signed URLs: the same photo, another query string
-    rb'|"(?:Media)?ModificationTimestamp"\s*+:\s*+"[^"\\]*+"\s*+,?'
+    rb'|("(?:Media)?ModificationTimestamp"\s*+:\s*+")[^"\\]*+'
 )
+_MEDIA_CLOCKS = frozenset({"ModificationTimestamp", "MediaModificationTimestamp"})
 _PLAIN_KEY = re.compile(rb'"([!#-\[\]-~]+)"')  # printable ASCII without space, quote, backslash: its own normal form
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_sorted_json = msgspec.json.Encoder(order="sorted").encode
 _xxh = xxhash.xxh3_128_digest
 
 
@@ -105,7 +107,7 @@ def _media_slice(raw: msgspec.Raw) -> bytes:
     data = bytes(raw)
     if not data.startswith(b"["):
         return data
-    return b"\x1e".join(sorted(_MEDIA_NOISE.sub(rb"\1", bytes(item)) for item in _items(data)))
+    return b"\x1e".join(sorted(bytes(item) for item in _items(_MEDIA_NOISE.sub(rb"\1\2", data))))
 
 
 def content_hash(hashed_fields: Mapping[str, Any]) -> bytes:
@@ -119,10 +121,19 @@ def payload_digest(record: Mapping[str, Any], volatile: frozenset[str]) -> bytes
     Tells whether the stored payload says anything else than this record; unknown members count.
     """
     kept = {name: _unordered(value) for name, value in record.items() if name not in volatile}
-    return _xxh(msgspec.json.encode(kept, order="sorted"))
+    return _xxh(_sorted_json(kept))
 
 
 def _unordered(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if not isinstance(value, list):
         return value
-    return sorted(_MEDIA_NOISE.sub(rb"\1", msgspec.json.encode(item, order="sorted")) for item in value)
+    return sorted(_sorted_json(_quiet(item) if isinstance(item, dict) else item) for item in value)
+
+
+def _quiet(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of a list without what is volatile in media; the parsed counterpart of `_MEDIA_NOISE`."""
+    kept = {name: value for name, value in item.items() if name not in _MEDIA_CLOCKS}
+    url = kept.get("MediaURL")
+    if isinstance(url, str):
+        kept["MediaURL"] = url.partition("?")[0]
+    return kept

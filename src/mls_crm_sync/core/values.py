@@ -24,7 +24,7 @@ from .fields import Field, Kind
 MAX_TEXT = 100_000
 """Characters; RESO's longest remarks are 4,000."""
 
-MAX_NUMBER = Decimal(10) ** 14
+MAX_NUMBER = 10**14
 MAX_PLACES = 8
 INT_RANGE = range(-(2**31), 2**31)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -167,11 +167,15 @@ def _bounded(number: Decimal) -> Decimal:
 
 
 def _decimal(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    if type(value) is int and abs(value) < MAX_NUMBER:
+        return str(value)
     number = _number(value)
     return None if number is None else plain(number)
 
 
 def _money(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    if type(value) is int and 0 <= value < MAX_NUMBER:
+        return str(value)
     number = _number(value)
     if number is not None and number < 0:
         raise BadValue("an amount below zero")
@@ -199,6 +203,8 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _integer(value: Any, _: Context) -> int | None:  # noqa: ANN401 - any JSON value
+    if type(value) is int and value in INT_RANGE:
+        return value
     number = _number(value)
     if number is None:
         return None
