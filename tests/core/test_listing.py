@@ -8,6 +8,7 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -185,3 +186,16 @@ def test_field_table_change_is_history_and_no_market_change() -> None:
     decision = decide(stored, tomorrow.normalise(a_listing(Cooling="b,a", ListPrice=1)), tomorrow)
 
     assert [(c.type.value, c.field) for c in decision.changes] == [("renormalised", "Cooling"), ("price", "ListPrice")]
+
+
+def test_field_table_change_reads_the_stored_payload_in_the_sources_zone() -> None:
+    """Without the zone the payload's own time stamp would refuse it, and the old form would pass for today's."""
+    zone = ZoneInfo("America/New_York")
+    record = a_listing(Cooling="b,a", ModificationTimestamp="2026-03-01T12:00:00")
+    before = NORMALISER.normalise(record, time_zone=zone)
+    tomorrow = Normaliser([f for f in FIELDS if f.name != "Cooling"])
+    stored = Stored(before.fields, b"", NORMALISER.version, before.modified_at, record)
+
+    decision = decide(stored, tomorrow.normalise(record, time_zone=zone), tomorrow, time_zone=zone)
+
+    assert [(c.type.value, c.field) for c in decision.changes] == [("renormalised", "Cooling")]

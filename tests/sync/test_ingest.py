@@ -167,6 +167,18 @@ async def test_listing_twice_in_a_page_counts_as_two_deliveries(db: Database, co
     assert [h[2:] for h in (await history(conn))[1:]] == [("1", "2"), ("2", "3")]
 
 
+async def test_listing_that_changes_and_changes_back_within_a_page_ends_as_it_came_last(
+    db: Database, conn: Connection
+) -> None:
+    """The last record has the very bytes that were stored before the page: what came between must not hide it."""
+    await deliver(db, a_listing())
+
+    await deliver(db, a_listing(ListPrice=1), a_listing())
+
+    assert (await listing_row(conn))["fields"]["ListPrice"] == "500000"
+    assert [h[2:] for h in (await history(conn))[1:]] == [("500000", "1"), ("1", "500000")]
+
+
 async def test_poison_record_is_quarantined_and_its_page_goes_on(db: Database, conn: Connection) -> None:
     bad = a_listing("L2", ListPrice="a lot")
     result = await deliver(

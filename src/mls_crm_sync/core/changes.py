@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from .errors import RecordRejected
 from .hashing import content_hash
@@ -78,12 +79,17 @@ class Decision:
         return tuple(sorted({c.type for c in self.changes} - {ChangeType.RENORMALISED}))
 
 
-def decide(stored: Stored | None, incoming: Normalised, normaliser: Normaliser) -> Decision:
-    """Return what becomes of a listing when `incoming` arrives; pure, called under the listing's row lock."""
+def decide(
+    stored: Stored | None, incoming: Normalised, normaliser: Normaliser, *, time_zone: ZoneInfo | None = None
+) -> Decision:
+    """Return what becomes of a listing when `incoming` arrives; pure, called under the listing's row lock.
+
+    `time_zone` is the source's, for the stored payload where it has to be normalised again.
+    """
     if stored is None or stored.purged:
         return _new(incoming, normaliser)
-    before, renormalised = _in_todays_form(stored, normaliser)
-    if _is_older(incoming.modified_at, stored.modified_at):
+    before, renormalised = _in_todays_form(stored, normaliser, time_zone)
+    if is_older(incoming.modified_at, stored.modified_at):
         digest = content_hash(normaliser.hashed(before)) if renormalised else stored.content_hash
         return Decision(Outcome.OLDER, before, digest, stored.modified_at, renormalised)
     after = overlay(before, incoming)
@@ -110,12 +116,14 @@ def _new(incoming: Normalised, normaliser: Normaliser) -> Decision:
     return Decision(Outcome.NEW, incoming.fields, digest, incoming.modified_at, (Change(ChangeType.NEW),))
 
 
-def _in_todays_form(stored: Stored, normaliser: Normaliser) -> tuple[Mapping[str, Any], tuple[Change, ...]]:
+def _in_todays_form(
+    stored: Stored, normaliser: Normaliser, time_zone: ZoneInfo | None
+) -> tuple[Mapping[str, Any], tuple[Change, ...]]:
     """Bring what an older normaliser made into today's form, from the payload it was made of."""
     if stored.norm_version == normaliser.version or stored.payload is None:
         return stored.fields, ()
     try:
-        today = normaliser.normalise(stored.payload).fields
+        today = normaliser.normalise(stored.payload, time_zone=time_zone).fields
     except RecordRejected:  # today's rules refuse what yesterday's took: the incoming record decides, the stored stays
         return stored.fields, ()
     changes = (
@@ -126,7 +134,8 @@ def _in_todays_form(stored: Stored, normaliser: Normaliser) -> tuple[Mapping[str
     return today, tuple(changes)
 
 
-def _is_older(incoming: datetime | None, stored: datetime | None) -> bool:
+def is_older(incoming: datetime | None, stored: datetime | None) -> bool:
+    """Whether a source revision is before the stored one; without both clocks nobody can tell, and it is not."""
     return incoming is not None and stored is not None and incoming < stored
 
 

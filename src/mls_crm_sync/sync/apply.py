@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mls_crm_sync.core.changes import Change, ChangeType, Decision, Outcome, decide
+from mls_crm_sync.core.changes import Change, ChangeType, Decision, Outcome, decide, is_older
 from mls_crm_sync.core.hashing import payload_digest
 from mls_crm_sync.core.listing import overlay_payload
 from mls_crm_sync.store import crm_properties, listings
@@ -100,9 +100,10 @@ class Transaction:
                 self._decide_one(i, stored[i.property_id], not_after)
 
     def _is_stored_already(self, incoming: Incoming, state: State) -> bool:
-        """The same facts and the same payload, in other clothes: the narrow row alone tells."""
+        """The same facts and the same payload, in other clothes: the narrow row alone tells. Older revisions do not."""
         return (
-            state.norm_version == self._version
+            not is_older(incoming.facts.modified_at, state.modified_at)
+            and state.norm_version == self._version
             and state.content_hash == incoming.content_hash
             and state.payload_digest == incoming.payload_digest
         )
@@ -127,7 +128,7 @@ class Transaction:
         if not_after is not None and not stored.facts.purged and stored.last_changed_at > not_after:
             self._tally.add(_with_names(Tally(read=1, unchanged=1, superseded=1), incoming))
             return
-        decision = decide(stored.facts, incoming.facts, self._reader.normaliser)
+        decision = decide(stored.facts, incoming.facts, self._reader.normaliser, time_zone=self._reader.time_zone)
         self._tally.add(tally_of(incoming, decision))
         if decision.outcome is Outcome.OLDER:
             self._keep(incoming, stored, decision)

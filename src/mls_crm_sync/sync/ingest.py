@@ -96,10 +96,10 @@ class _PageWriter:
         self.tally = Tally()
 
     async def write(self, page: Page) -> None:
-        async with self._db.connection() as conn:
-            batches = await recognise(conn, self._reader, self._held.location_id, page.records)
-        batches[0].broken += [Broken(r.position, r.reason, r.detail, r.data) for r in page.rejected]
-        for batch in batches:
+        rejected = [Broken(r.position, r.reason, r.detail, r.data) for r in page.rejected]
+        async for batch in recognise(self._db, self._reader, self._held.location_id, page.records):
+            batch.broken += rejected
+            rejected = []
             await self._write_batch(batch, page.checkpoint)
 
     async def _write_batch(self, batch: Batch, checkpoint: object) -> None:

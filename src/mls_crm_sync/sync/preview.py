@@ -39,8 +39,8 @@ async def preview(
     total = Tally()
     try:
         async for page in pages:
-            async with db.connection() as conn:
-                for batch in await recognise(conn, reader, NO_LOCATION, page.records):
+            async for batch in recognise(db, reader, NO_LOCATION, page.records):
+                async with db.connection() as conn:
                     total.add(await _batch(conn, reader, batch, show))
             total.add(Tally(read=len(page.rejected), quarantined=len(page.rejected)))
     except SourceBroken as error:
@@ -55,7 +55,7 @@ async def _batch(conn: Connection, reader: Reader, batch: Batch, show: Callable[
     after: dict[str, Decision] = {}
     for incoming in batch.incoming:
         known = stored.get(incoming.property_id)
-        decision = decide(known.facts if known else None, incoming.facts, reader.normaliser)
+        decision = decide(known.facts if known else None, incoming.facts, reader.normaliser, time_zone=reader.time_zone)
         tally.add(tally_of(incoming, decision))
         if decision.changes:
             after[incoming.property_id] = decision

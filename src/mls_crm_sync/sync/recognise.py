@@ -7,7 +7,7 @@ looked at again under the listing's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from mls_crm_sync.core.hashing import Recogniser, Sighting, content_hash, payloa
 from mls_crm_sync.core.listing import Normalised, Normaliser, property_id
 from mls_crm_sync.sources.base import RawRecord
 from mls_crm_sync.store import listings
-from mls_crm_sync.store.database import Connection
+from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.listings import State
 from mls_crm_sync.store.quarantine import Broken
 
@@ -81,7 +81,7 @@ class Reader:
         self._own_ids = own_ids
         self.normaliser = normaliser
         self.volatile = frozenset(normaliser.volatile)
-        self._time_zone = time_zone
+        self.time_zone = time_zone
         self._recogniser = Recogniser(
             source=source, version=normaliser.version, volatile=self.volatile, time_zone=time_zone
         )
@@ -93,7 +93,7 @@ class Reader:
         """Return the record in normal form. Raises RecordRejected."""
         decoded = records.decode(raw.data)
         own_id = _own_id(decoded.record) if self._own_ids else None
-        facts = self.normaliser.normalise(decoded.record, time_zone=self._time_zone)
+        facts = self.normaliser.normalise(decoded.record, time_zone=self.time_zone)
         return Incoming(
             property_id=own_id or property_id(self.source, facts.source_key),
             digest=digest,
@@ -125,27 +125,69 @@ def _own_id(record: dict[str, Any]) -> str | None:
     return own_id
 
 
-async def recognise(conn: Connection, reader: Reader, location_id: int, raws: Iterable[RawRecord]) -> list[Batch]:
-    """Return the records sorted by what they need, in order, in batches that hold each listing at most once."""
-    sighted = [(raw, reader.sight(raw)) for raw in raws]
-    states = await listings.read_states(conn, {s.property_id for _, s in sighted if s is not None})
-    told = [_tell(reader, raw, sighting, states, location_id) for raw, sighting in sighted]
-    told = await _with_stored_ids(conn, reader.source, told, states)
-    return list(_batches(told))
+async def recognise(db: Database, reader: Reader, location_id: int, raws: Iterable[RawRecord]) -> AsyncIterator[Batch]:
+    """Yield the records in order, sorted by what they need, in batches that hold each listing at most once.
+
+    A batch is looked up when it is asked for, so that a listing that comes again is compared with what the batch
+    before has made of it: write each one before asking for the next.
+    """
+    for group in _groups(reader, raws):
+        async with db.connection() as conn:
+            ids = {one.property_id for _, one in group if not isinstance(one, Broken)}
+            states = await listings.read_states(conn, ids)
+            told = [_tell(reader, raw, one, states, location_id) for raw, one in group]
+            told = await _with_stored_ids(conn, reader.source, told, states)
+        yield _batch(told)
+
+
+def _groups(
+    reader: Reader, raws: Iterable[RawRecord]
+) -> Iterator[list[tuple[RawRecord, Sighting | Incoming | Broken]]]:
+    """Yield runs of records without a listing in common; what its bytes cannot tell is parsed to know whose it is."""
+    group: list[tuple[RawRecord, Sighting | Incoming | Broken]] = []
+    ids: set[str] = set()
+    for raw in raws:
+        one = reader.sight(raw) or _parsed(reader, raw, NO_DIGEST)
+        whose = _ids_of(reader.source, one)
+        if whose & ids:
+            yield group
+            group, ids = [], set()
+        ids |= whose
+        group.append((raw, one))
+    yield group
+
+
+def _ids_of(source: str, one: Sighting | Incoming | Broken) -> set[str]:
+    """The id of a record's listing; also the one its key would give it, where it brought one of its own."""
+    if isinstance(one, Broken):
+        return set()
+    if isinstance(one, Incoming):
+        return {one.property_id, property_id(source, one.facts.source_key)}
+    return {one.property_id}
+
+
+def _parsed(reader: Reader, raw: RawRecord, digest: bytes) -> Incoming | Broken:
+    try:
+        return reader.parse(raw, digest)
+    except RecordRejected as rejected:
+        return Broken(raw.position, rejected.reason, rejected.detail, raw.data, rejected.field)
 
 
 def _tell(
-    reader: Reader, raw: RawRecord, sighting: Sighting | None, states: Mapping[str, State], location_id: int
+    reader: Reader,
+    raw: RawRecord,
+    one: Sighting | Incoming | Broken,
+    states: Mapping[str, State],
+    location_id: int,
 ) -> Known | Incoming | Broken:
-    state = states.get(sighting.property_id) if sighting else None
-    if sighting is not None and state is not None and state.digest == sighting.digest:
-        newer = _is_newer(sighting.modified_at, state.modified_at)
-        clock = sighting.modified_at if newer else None
-        return Known(sighting.property_id, sighting.digest, clock, state.location_id != location_id, raw)
-    try:
-        return reader.parse(raw, sighting.digest if sighting else NO_DIGEST)
-    except RecordRejected as rejected:
-        return Broken(raw.position, rejected.reason, rejected.detail, raw.data, rejected.field)
+    """Tell by its bytes what can be told, and parse the rest."""
+    if not isinstance(one, Sighting):
+        return one
+    state = states.get(one.property_id)
+    if state is None or state.digest != one.digest:
+        return _parsed(reader, raw, one.digest)
+    clock = one.modified_at if _is_newer(one.modified_at, state.modified_at) else None
+    return Known(one.property_id, one.digest, clock, state.location_id != location_id, raw)
 
 
 async def _with_stored_ids(
@@ -175,16 +217,11 @@ def _under_stored_id(
     return incoming
 
 
-def _batches(told: Iterable[Known | Incoming | Broken]) -> Iterator[Batch]:
-    batch, ids = Batch(), set[str]()
+def _batch(told: Iterable[Known | Incoming | Broken]) -> Batch:
+    batch = Batch()
     for one in told:
-        if not isinstance(one, Broken):
-            if one.property_id in ids:
-                yield batch
-                batch, ids = Batch(), set[str]()
-            ids.add(one.property_id)
         _sort_in(batch, one)
-    yield batch
+    return batch
 
 
 def _sort_in(batch: Batch, one: Known | Incoming | Broken) -> None:
