@@ -28,19 +28,24 @@ class Server:
     """A database that can be connected to, and the programs that back it up."""
 
     dsn: str
-    bin_dir: Path
+    pg_bin: Path | None  # where the programs are said to be
+
+    @property
+    def bin_dir(self) -> Path:
+        """Looked for when it is needed: a database of one's own needs no programs of ours. Raises SetupError."""
+        return binaries.newest(self.pg_bin)
 
 
 @contextlib.asynccontextmanager
 async def database_server(settings: Settings) -> AsyncIterator[Server]:
     """Lend the configured database as it is, not migrated. The embedded one runs while somebody holds it."""
     if settings.database_url is not None:
-        yield Server(settings.database_url, binaries.find(settings.pg_bin))
+        yield Server(settings.database_url, settings.pg_bin)
         return
     postgres = await asyncio.to_thread(EmbeddedPostgres, settings.home, pg_bin=settings.pg_bin)
     starting = asyncio.ensure_future(asyncio.to_thread(postgres.start))
     try:
-        yield Server(await asyncio.shield(starting), binaries.newest(settings.pg_bin))
+        yield Server(await asyncio.shield(starting), settings.pg_bin)
     finally:
         await asyncio.shield(_stop(postgres, starting))
 

@@ -30,6 +30,7 @@ def test_rows_carry_the_line_they_start_on(tmp_path: Path) -> None:
         (b"id,id\n", "header"),
         (b"id\n\xff\n", "encoding"),
         (b'id\n"open', "not_csv"),
+        (b'"id\n', "not_csv"),
     ],
 )
 def test_what_is_no_table_is_refused_with_a_reason(tmp_path: Path, data: bytes, reason: str) -> None:

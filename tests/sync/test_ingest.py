@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import orjson
@@ -29,7 +30,7 @@ from mls_crm_sync.sources.base import Page
 from mls_crm_sync.store import runs
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.listings import unpack_payload
-from mls_crm_sync.sync.ingest import ingest
+from mls_crm_sync.sync.ingest import end_abandoned, ingest
 from mls_crm_sync.sync.recognise import Reader
 
 
@@ -193,6 +194,69 @@ async def test_poison_record_is_quarantined_and_its_page_goes_on(db: Database, c
         (4, "not_an_object", None),
         (6, "missing_key", "ListingKey"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (orjson.dumps(a_listing(ModificationTimestamp="9999-12-31T23:59:59-05:00")), "bad_value"),
+        (b'{"ListingKey": "L1", "X": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too_deep"),
+    ],
+    ids=["beyond the calendar", "beyond the stack"],
+)
+async def test_record_that_breaks_the_quick_look_is_quarantined_like_any_other(
+    db: Database, conn: Connection, record: bytes, reason: str
+) -> None:
+    result = await deliver(db, record, a_listing("L2"))
+
+    assert (result.tally.quarantined, result.tally.new) == (1, 1)
+    assert await conn.fetchval("SELECT reason FROM quarantined_records") == reason
+
+
+async def test_run_killed_between_the_transactions_of_a_page_loses_no_member_of_the_location(
+    db: Database, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [a_listing(f"L{n}") for n in range(1000)]
+
+    async def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mls_crm_sync.sync.ingest._PageWriter._apply_last", die)
+        with pytest.raises(KeyboardInterrupt):
+            await deliver(db, *records)
+    await conn.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    )
+    await deliver(db, *records, complete=True)
+
+    assert await conn.fetchval("SELECT count(*) FROM location_listings") == 1000
+
+
+async def test_abandoned_run_is_ended_once_and_a_live_one_is_left_alone(db: Database, conn: Connection) -> None:
+    async with conn.transaction():
+        dead = await runs.start(conn, "ingest", SOURCE, LOCATION)
+        live = await runs.start(conn, "ingest", SOURCE, LOCATION)
+    assert await runs.claim(conn, live.run_id)
+
+    await asyncio.gather(*(end_abandoned(db) for _ in range(4)))
+
+    rows = await conn.fetch("SELECT run_id, status, error_code FROM scraping_jobs ORDER BY run_id")
+    assert [tuple(row) for row in rows] == [(dead.run_id, "failed", "abandoned"), (live.run_id, "running", None)]
+    assert await conn.fetchval("SELECT epoch FROM scraping_job_locations WHERE run_id = $1", dead.run_id) == 2
+
+
+async def test_empty_delivery_proves_nothing_whatever_its_sender_says(db: Database, conn: Connection) -> None:
+    await deliver(db, complete=True)
+
+    assert await conn.fetchval("SELECT outcome FROM location_passes") == "unproven"
+
+
+async def test_ever_new_member_names_do_not_grow_a_run(db: Database) -> None:
+    result = await deliver(db, *({**a_listing(f"L{n}"), f"X_{n}": n} for n in range(500)))
+
+    assert len(result.tally.unknown_members) <= 201
+    assert sum(result.tally.unknown_members.values()) == 500
 
 
 async def test_same_broken_bytes_again_are_one_row_counted_twice(db: Database, conn: Connection) -> None:

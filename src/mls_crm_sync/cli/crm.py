@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import count, json_line, notice, one_line, row_errors, table
+from .output import broken, count, json_line, notice, one_line, row_errors, table
 from .session import stale_after, with_database
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def import_(
     else:
         done = f"{summary.made:,} made, {summary.changed:,} changed, {summary.unchanged:,} unchanged"
         typer.echo(f"{done}, {count(len(errors), 'error')}")
-    if errors:
+    if summary.broken is not None:
+        broken(summary.broken)
+    if errors or summary.broken is not None:
         raise typer.Exit(1)
 
 

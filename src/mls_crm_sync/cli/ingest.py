@@ -11,7 +11,7 @@ import typer
 
 from mls_crm_sync.sources.formats import FileFormat
 
-from .output import IngestProgressBar, count, json_line, notice, one_line
+from .output import IngestProgressBar, broken, count, json_line, notice, one_line
 from .session import with_database
 
 if TYPE_CHECKING:
@@ -47,15 +47,13 @@ def ingest(
     delivery = _Delivery(files, columns, format_)
     where = zone(time_zone) or delivery.time_zone
     if dry_run:
-        broken = with_database(lambda db: _preview(db, delivery, _reader(source, where), as_json=json))
+        error = with_database(lambda db: _preview(db, delivery, _reader(source, where), as_json=json))
     else:
-        broken = with_database(
+        error = with_database(
             lambda db: _ingest(db, delivery, _reader(source, where), location, complete=complete, as_json=json)
         )
-    if broken is not None:
-        notice(f"{broken.title}: {broken}")
-        if broken.hint:
-            notice(f"  {broken.hint}")
+    if error is not None:
+        broken(error)
         raise typer.Exit(1)
 
 
@@ -155,11 +153,16 @@ def _say(tally: Tally, ending: str) -> None:
     if tally.changes:
         typer.echo("changes: " + ", ".join(f"{number:,} {name}" for name, number in sorted(tally.changes.items())))
     typer.echo(f"{count(tally.crm_updated, 'CRM property', 'CRM properties')} brought in step {ending}")
+    if tally.older:
+        notice(f"{count(tally.older, 'record')} of an earlier revision than the stored one changed nothing")
     if tally.quarantined:
         notice("see `mls-crm-sync quarantine list` for the records that could not be read")
     if tally.unknown_members:
-        names = ", ".join(list(tally.unknown_members)[:8])
-        notice(f"kept without being understood: {count(len(tally.unknown_members), 'member')} ({names}, ...)")
+        first = list(tally.unknown_members)[:8]
+        more = ", ..." if len(tally.unknown_members) > len(first) else ""
+        notice(
+            f"kept without being understood: {count(len(tally.unknown_members), 'member')} ({', '.join(first)}{more})"
+        )
     for note, times in sorted(tally.notes.items()):
         notice(f"{note} ({count(times, 'time')})")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .crm import whole_rows
-from .output import count, json_line, row_errors
+from .output import broken, count, json_line, row_errors
 from .session import unsynced, with_database
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ def _link_file(file: Path, source: str | None, *, move: bool, as_json: bool) -> 
             f"{summary.linked:,} linked ({summary.filled:,} filled), {summary.unchanged:,} linked already, "
             f"{count(len(errors), 'error')}"
         )
-    if errors:
+    if summary.broken is not None:
+        broken(summary.broken)
+    if errors or summary.broken is not None:
         raise typer.Exit(1)
 
 

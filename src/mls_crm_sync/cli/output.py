@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from mls_crm_sync.core.errors import SourceBroken
     from mls_crm_sync.sync.ingest import Progress as IngestProgress
 
 PLAIN_LINE_EVERY = 5.0
@@ -26,8 +27,15 @@ def json_line(value: Mapping[str, Any]) -> None:
 
 
 def notice(text: str) -> None:
-    """Tell a person something that is not the result."""
-    typer.echo(text, err=True)
+    """Tell a person something that is not the result, in one line that cannot steer a terminal."""
+    typer.echo("".join(c if c.isprintable() else " " for c in text), err=True)
+
+
+def broken(error: SourceBroken) -> None:
+    """Say why a file could not be read to its end; what came before is stored."""
+    notice(f"{error.title}: {error}")
+    if error.hint:
+        notice(f"  {error.hint}")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, drawn_always: bool = False) -> None:

@@ -67,6 +67,6 @@ def retry(
     broken = summary.tried - summary.resolved
     typer.echo(f"{count(summary.tried, 'record')} tried: {summary.resolved:,} taken in, {broken:,} still broken")
     if summary.cut_short:
-        notice(f"{count(summary.cut_short, 'record')} too large to be kept whole: deliver them again")
+        notice(f"{count(summary.cut_short, 'record')} not kept whole, or no records at all: deliver them again")
     if summary.tried != summary.resolved or summary.cut_short:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -19,10 +20,16 @@ def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
     from mls_crm_sync.wiring import open_database
 
     async def run() -> T:
+        task = asyncio.current_task()
+        if task is not None:  # SIGTERM ends in good order, as Ctrl-C does: the run is written down, the server stopped
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with open_database(Settings()) as db:
             return await work(db)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def stale_after() -> timedelta:

@@ -17,10 +17,11 @@ def status(
     """Say how many listings and CRM properties there are, in which state, and how the last runs ended."""
     from mls_crm_sync.store import crm_properties, listings, quarantine, runs
     from mls_crm_sync.store.database import Database
+    from mls_crm_sync.sync.ingest import end_abandoned
 
     async def read(db: Database) -> Mapping[str, Any]:
-        async with db.transaction() as conn:
-            await runs.end_abandoned(conn)
+        await end_abandoned(db)
+        async with db.connection() as conn:
             return {
                 "listings": await listings.count_by_status(conn),
                 "crm_properties": await crm_properties.count_by_status(conn, stale_after=stale_after()),

@@ -74,7 +74,7 @@ class Recogniser:
             if key is None:
                 return None
             digest = self._digest(members)
-        except (msgspec.MsgspecError, KeyError, ValueError):
+        except (msgspec.MsgspecError, KeyError, ValueError, OverflowError, RecursionError):
             return None
         return Sighting(property_id(self._source, key[1].decode("ascii")), digest, modified_at)
 

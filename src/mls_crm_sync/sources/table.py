@@ -66,7 +66,10 @@ def _table(path: Path, lines: Iterator[str]) -> Table:
     first = next(lines, "")
     delimiter = ";" if first.count(";") > first.count(",") else ","
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    header = tuple(name.strip() for name in next(reader, ()))
+    try:
+        header = tuple(name.replace("\x00", "").strip() for name in next(reader, ()))
+    except csv.Error as error:
+        raise SourceBroken("not_csv", f"{path}, the header: {error}") from error
     if not any(header):
         raise SourceBroken("empty", f"{path} has no header row")
     twice = sorted({name for name in header if header.count(name) > 1})

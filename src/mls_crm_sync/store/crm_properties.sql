@@ -126,7 +126,10 @@ SELECT * FROM (
            sync_status(c, p, greatest(p.last_changed_at, seen.at), $2) AS sync_status
     FROM crm_properties AS c
     LEFT JOIN mls_properties AS p ON p.property_id = c.mls_property_id
-    LEFT JOIN LATERAL (SELECT v.at FROM listing_last_shown AS v WHERE v.property_id = c.mls_property_id) AS seen ON true
+    LEFT JOIN LATERAL (
+    SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) AS at
+    FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = c.mls_property_id
+) AS seen ON true
     WHERE ($1::text[] IS NULL OR c.id = ANY ($1::text[]))
       AND ($3::text IS NULL OR c.platform = $3)
       AND ($4::text IS NULL OR c.crm_status = $4)
@@ -154,7 +157,10 @@ FROM crm_properties
 SELECT sync_status(c, p, greatest(p.last_changed_at, seen.at), $1) AS sync_status, count(*)
 FROM crm_properties AS c
 LEFT JOIN mls_properties AS p ON p.property_id = c.mls_property_id
-LEFT JOIN LATERAL (SELECT v.at FROM listing_last_shown AS v WHERE v.property_id = c.mls_property_id) AS seen ON true
+LEFT JOIN LATERAL (
+    SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) AS at
+    FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = c.mls_property_id
+) AS seen ON true
 GROUP BY 1 ORDER BY 1
 
 -- name: linked_to

@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 import structlog
 
-from mls_crm_sync.core.errors import SetupError, StoreUnavailable
+from mls_crm_sync.core.errors import InvalidInput, SetupError, StoreUnavailable
 from mls_crm_sync.store.binaries import OLDEST_MAJOR
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ _AWAY = (
     *_REPEATABLE,
 )
 _MISCONFIGURED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+_UNSTORABLE = (
+    asyncpg.CharacterNotInRepertoireError,  # NUL in text
+    asyncpg.UntranslatableCharacterError,  # NUL in JSON
+    asyncpg.exceptions.DataError,  # what the driver cannot encode: a lone surrogate, a number out of range
+)
 # asyncpg reports a connection that died while idle by the class it also uses for wrong calls.
 _CLOSED = ("connection is closed", "connection was closed", "pool is closed", "pool is closing")
 
@@ -65,6 +70,11 @@ def translated() -> Iterator[None]:
         yield
     except _MISCONFIGURED as error:
         raise SetupError(f"the database refuses us: {error}", hint="look at DATABASE_URL") from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        hint = "its owner can say: GRANT CREATE ON SCHEMA public TO the user of DATABASE_URL"
+        raise SetupError(f"the database refuses us: {error}", hint=hint) from error
+    except _UNSTORABLE as error:
+        raise InvalidInput("a value", f"cannot be stored: {error}") from error
     except _AWAY as error:
         raise StoreUnavailable(_reason(error)) from error
     except asyncpg.InterfaceError as error:
@@ -81,7 +91,7 @@ def _connecting() -> Iterator[None]:
             yield
         except (OSError, TimeoutError) as error:
             raise StoreUnavailable(_reason(error)) from error
-        except asyncpg.ClientConfigurationError as error:
+        except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SetupError(f"the address of the database: {error}", hint="look at DATABASE_URL") from error
 
 

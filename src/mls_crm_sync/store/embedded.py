@@ -103,9 +103,10 @@ class EmbeddedPostgres:
         if self._hold is None:
             try:
                 self._hold = self._taken()
-            except PermissionError as error:
+            except OSError as error:
                 mine = "MLS_CRM_SYNC_HOME names a folder of your own"
-                raise SetupError(f"permission denied: {error.filename}", hint=mine) from error
+                reason = (error.strerror or str(error)).lower()
+                raise SetupError(f"{reason}: {error.filename}", hint=mine) from error
         return self.dsn
 
     def stop(self) -> bool:

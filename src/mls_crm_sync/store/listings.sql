@@ -97,7 +97,10 @@ SELECT p.property_id, p.source, p.source_key, p.fields, p.absence_state, p.first
 FROM mls_properties AS p
 JOIN mls_state AS s USING (property_id)
 LEFT JOIN locations AS l USING (location_id)
-LEFT JOIN LATERAL (SELECT v.at FROM listing_last_shown AS v WHERE v.property_id = p.property_id) AS seen ON true
+LEFT JOIN LATERAL (
+    SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) AS at
+    FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = p.property_id
+) AS seen ON true
 WHERE p.property_id = $1
 
 -- name: list_listings

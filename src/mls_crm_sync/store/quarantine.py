@@ -27,24 +27,31 @@ class Broken:
     detail: str
     data: bytes
     field: str | None = None
+    is_record: bool = True  # False: a piece of a file that never was one, so that trying it again is of no use
 
 
-async def put(conn: Connection, location_id: int, run_id: int, broken: Sequence[Broken]) -> None:
+async def put(
+    conn: Connection, location_id: int, run_id: int, broken: Sequence[Broken], *, again: bool = False
+) -> None:
+    """Set records aside. `again`: they were tried again and stay as old as they are."""
     unique = {xxhash.xxh3_128_digest(b.data): b for b in broken}
     if not unique:
         return
     rows = list(unique.values())
+    reasons = ([b.reason for b in rows], [b.detail for b in rows], [b.field for b in rows])
+    if again:
+        await conn.execute(_SQL["put_back"], location_id, run_id, list(unique), *reasons)
+        return
     await conn.execute(
         _SQL["put"],
         location_id,
         run_id,
         list(unique),
         [b.position for b in rows],
-        [b.reason for b in rows],
-        [b.detail for b in rows],
-        [b.field for b in rows],
+        *reasons,
         [_compress(b.data[:KEPT_BYTES]) for b in rows],
         [len(b.data) > KEPT_BYTES for b in rows],
+        [b.is_record for b in rows],
     )
 
 

@@ -33,6 +33,7 @@ class Hold:
     run_id: int
     location_id: int
     epoch: int
+    kind: RunKind
     pass_id: int | None  # None: records about single listings, which say nothing about the rest of the location
 
 
@@ -53,7 +54,7 @@ async def start(conn: Connection, kind: RunKind, source: str, location: str) -> 
     run_id = await conn.fetchval(_SQL["start"], kind, source)
     epoch = await conn.fetchval(_SQL["start_location"], run_id, place)
     pass_id = await conn.fetchval(_SQL["start_pass"], place, run_id) if kind in READS_A_LOCATION else None
-    return Hold(run_id, place, epoch, pass_id)
+    return Hold(run_id, place, epoch, kind, pass_id)
 
 
 async def claim(conn: Connection, run_id: int) -> bool:
@@ -125,31 +126,28 @@ async def counts(conn: Connection, held: Hold) -> Mapping[str, Any]:
     return found
 
 
-async def end_abandoned(conn: Connection) -> list[int]:
-    """End the runs whose process is gone as failed, `abandoned`; return their ids. Call it in a transaction."""
-    ended = []
-    for row in await conn.fetch(_SQL["running"]):
-        run_id = row["run_id"]
-        if not await claim(conn, run_id):
-            continue
-        try:
-            await _abandon(conn, run_id)
-        finally:
-            await conn.execute(_SQL["unclaim"], run_id)
-        ended.append(run_id)
-    return ended
+async def running(conn: Connection) -> list[int]:
+    """Return the runs that say they are under way; whose process lives only `abandon` finds out."""
+    return [row["run_id"] for row in await conn.fetch(_SQL["running"])]
+
+
+async def abandon(conn: Connection, run_id: int) -> bool:
+    """End a run whose process is gone as failed; False when it lives or has ended meanwhile. Call it in a transaction.
+
+    Locks as a page does: the run's location row before the location.
+    """
+    if not await conn.fetchval(_SQL["is_abandoned"], run_id) or not await conn.fetchval(_SQL["still_running"], run_id):
+        return False
+    counts: Mapping[str, Any] = {}
+    for place in await conn.fetch(_SQL["open_locations"], run_id):
+        await conn.execute(_SQL["end_location"], run_id, place["location_id"], "failed", 1)
+        if place["pass_id"] is not None:
+            await end_pass(conn, place["pass_id"], place["location_id"], "abandoned", None)
+        counts = place["counts"]
+    detail = "the process that read it ended without a word; what it had stored stays"
+    await conn.execute(_SQL["finish"], run_id, "failed", dict(counts), "abandoned", detail)
+    return True
 
 
 async def newest(conn: Connection, limit: int = 10) -> list[Row]:
     return await conn.fetch(_SQL["newest"], limit)
-
-
-async def _abandon(conn: Connection, run_id: int) -> None:
-    counts: Mapping[str, Any] = {}
-    for place in await conn.fetch(_SQL["open_locations"], run_id):
-        if place["pass_id"] is not None:
-            await end_pass(conn, place["pass_id"], place["location_id"], "abandoned", None)
-        await conn.execute(_SQL["end_location"], run_id, place["location_id"], "failed", 1)
-        counts = place["counts"]
-    detail = "the process that read it ended without a word; what it had stored stays"
-    await conn.execute(_SQL["finish"], run_id, "failed", dict(counts), "abandoned", detail)

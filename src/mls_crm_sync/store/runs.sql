@@ -95,8 +95,12 @@ SELECT run_id FROM scraping_jobs WHERE status = 'running' ORDER BY run_id
 -- The holder of a run keeps this lock on a connection of its own; the server frees it when that dies.
 SELECT pg_try_advisory_lock(1299997551, $1)
 
--- name: unclaim
-SELECT pg_advisory_unlock(1299997551, $1)
+-- name: is_abandoned
+-- Nobody holds the run's life lock. Ours ends with the transaction, so that no second one ends the run again.
+SELECT pg_try_advisory_xact_lock(1299997551, $1)
+
+-- name: still_running
+SELECT true FROM scraping_jobs WHERE run_id = $1 AND status = 'running' FOR NO KEY UPDATE
 
 -- name: open_locations
 SELECT l.location_id, l.counts, p.pass_id

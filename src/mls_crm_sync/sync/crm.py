@@ -5,13 +5,13 @@ An import or an edit sets what it names and keeps the rest. A row that is not va
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from mls_crm_sync.core.errors import CrmPropertyExists, IdTaken, InvalidInput, VersionMismatch
+from mls_crm_sync.core.errors import CrmPropertyExists, IdTaken, InvalidInput, SourceBroken, VersionMismatch
 from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.core.listing import normalise_facts
 from mls_crm_sync.store import crm_properties, events
@@ -20,6 +20,7 @@ from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
 
 from .links import ROWS_PER_TRANSACTION, RowError
+from .recognise import checked_name
 
 OWN_COLUMNS: Mapping[str, str] = {
     "address": "UnparsedAddress",
@@ -43,6 +44,7 @@ class ImportSummary:
     changed: int = 0
     unchanged: int = 0
     errors: list[RowError] = field(default_factory=list)
+    broken: SourceBroken | None = None  # why the rows came to an end too early; what came before is imported
     custom_columns: tuple[str, ...] = ()  # columns that are neither ours nor RESO's: kept in `custom`
 
 
@@ -82,15 +84,11 @@ async def import_rows(
     """
     if "id" not in header:
         raise InvalidInput("id", "the file has no column of this name; it holds the CRM's own id of each property")
+    checked_name("platform", platform)
     sheet = _Sheet(header)
     summary = ImportSummary(custom_columns=sheet.columns.custom)
     chunk: dict[str, tuple[int, ImportRow]] = {}
-    seen: set[str] = set()
-    for line, cells in rows:
-        row = sheet.read(line, cells, seen, summary)
-        if row is None:
-            continue
-        seen.add(row.id)
+    for line, row in _valid(rows, sheet, summary):
         chunk[row.id] = (line, row)
         if len(chunk) == ROWS_PER_TRANSACTION:
             await _import_chunk(db, platform, sheet.columns, chunk, summary)
@@ -98,6 +96,21 @@ async def import_rows(
     await _import_chunk(db, platform, sheet.columns, chunk, summary)
     summary.errors.sort(key=lambda e: e.line)
     return summary
+
+
+def _valid(
+    rows: Iterable[tuple[int, Mapping[str, str]]], sheet: _Sheet, summary: ImportSummary
+) -> Iterator[tuple[int, ImportRow]]:
+    """Yield the rows that can be imported; note the others, and the end where the file breaks."""
+    seen: set[str] = set()
+    try:
+        for line, cells in rows:
+            row = sheet.read(line, cells, seen, summary)
+            if row is not None:
+                seen.add(row.id)
+                yield line, row
+    except SourceBroken as error:
+        summary.broken = error
 
 
 async def create(db: Database, platform: str, row: ImportRow) -> None:

@@ -96,7 +96,7 @@ class _PageWriter:
         self.tally = Tally()
 
     async def write(self, page: Page) -> None:
-        rejected = [Broken(r.position, r.reason, r.detail, r.data) for r in page.rejected]
+        rejected = [Broken(r.position, r.reason, r.detail, r.data, is_record=False) for r in page.rejected]
         async for batch in recognise(self._db, self._reader, self._held.location_id, page.records):
             batch.broken += rejected
             rejected = []
@@ -113,6 +113,7 @@ class _PageWriter:
     async def _apply(self, chunk: Sequence[Incoming], conn: Connection) -> Tally:
         await runs.hold(conn, self._held)
         applied = await self._transaction(conn).apply(chunk, not_after=self._not_after)
+        await listings.add_to_location(conn, self._held.location_id, [i.property_id for i in chunk])
         await events.append(conn, applied.events)
         return applied.tally
 
@@ -121,7 +122,7 @@ class _PageWriter:
         await runs.hold(conn, held)
         applied = await self._transaction(conn).apply(chunk, batch.clocks, not_after=self._not_after)
         await listings.add_to_location(conn, held.location_id, batch.elsewhere)
-        await quarantine.put(conn, held.location_id, held.run_id, batch.broken)
+        await quarantine.put(conn, held.location_id, held.run_id, batch.broken, again=held.kind == "retry")
         broken = Tally(read=len(batch.broken), quarantined=len(batch.broken))
         tally = applied.tally.plus(batch.tally).plus(broken)
         counts = self.tally.plus(tally).as_dict()
@@ -139,13 +140,24 @@ def _chunks(incoming: Sequence[Incoming]) -> list[Sequence[Incoming]]:
     return [incoming[at : at + size] for at in range(0, len(incoming), size)] or [()]
 
 
+async def end_abandoned(db: Database) -> None:
+    """End the runs whose process is gone as failed, `abandoned`, each in a transaction of its own."""
+    async with db.connection() as conn:
+        running = await runs.running(conn)
+    for run_id in running:
+        if await db.retrying(partial(_abandon, run_id)):
+            log.warning("run_abandoned", run_id=run_id)
+
+
+async def _abandon(run_id: int, conn: Connection) -> bool:
+    return await runs.abandon(conn, run_id)
+
+
 @asynccontextmanager
 async def _claimed_run(db: Database, kind: runs.RunKind, source: str, location: str) -> AsyncIterator[runs.Hold]:
     """Make a run whose life lock this process holds; whatever goes wrong inside is written down as its end."""
     async with db.connection() as life:
-        async with db.transaction() as conn:
-            for run_id in await runs.end_abandoned(conn):
-                log.warning("run_abandoned", run_id=run_id)
+        await end_abandoned(db)
         async with life.transaction():
             held = await runs.start(life, kind, source, location)
             await runs.claim(life, held.run_id)
@@ -166,6 +178,7 @@ async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) ->
     """Write the failure down if the database lets us; if not, the next start ends the run as abandoned."""
     with suppress(SyncError):
         async with db.transaction() as conn:
+            await runs.hold(conn, held)
             if held.pass_id is not None:
                 await runs.end_pass(conn, held.pass_id, held.location_id, "partial", None)
             counts = await runs.counts(conn, held)
@@ -196,6 +209,8 @@ def _pass_outcome(tally: Tally, error: SourceBroken | None, *, complete: bool) -
         return "broken", error.detail
     if not complete:
         return "unproven", None
+    if not tally.read:
+        return "unproven", "declared complete, but it held no record at all"
     if tally.quarantined:
         return "unproven", f"declared complete, but {tally.quarantined} of its records could not be read"
     return "complete", "the sender declared the delivery complete"

@@ -6,7 +6,7 @@ commit between the copy and ours; then it locks the CRM row; then it copies with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +19,7 @@ from mls_crm_sync.core.errors import (
     PlatformNotFound,
     ReferenceNotFound,
     Refused,
+    SourceBroken,
 )
 from mls_crm_sync.store import crm_properties, events, listings
 from mls_crm_sync.store.crm_properties import Synced
@@ -54,6 +55,7 @@ class LinkSummary:
     unchanged: int = 0
     filled: int = 0  # CRM properties whose fields differed and were brought in step
     errors: list[RowError] = field(default_factory=list)
+    broken: SourceBroken | None = None  # why the rows came to an end too early; what came before is linked
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,20 @@ async def link_rows(
     """
     summary = LinkSummary()
     chunk: dict[str, LinkRow] = {}
-    for row in rows:
+    for row in _until_broken(rows, summary):
         if row.crm_id in chunk or len(chunk) == ROWS_PER_TRANSACTION:
             await _link_chunk(db, unsynced, chunk, source, summary, move=move)
             chunk = {}
         chunk[row.crm_id] = row
     await _link_chunk(db, unsynced, chunk, source, summary, move=move)
     return summary
+
+
+def _until_broken(rows: Iterable[LinkRow], summary: LinkSummary) -> Iterator[LinkRow]:
+    try:
+        yield from rows
+    except SourceBroken as error:
+        summary.broken = error
 
 
 async def unlink(db: Database, crm_id: str, *, restore_own: bool = False) -> str:

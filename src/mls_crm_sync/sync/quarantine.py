@@ -22,7 +22,7 @@ RECORDS_PER_PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class RetrySummary:
-    """`tried = resolved + still broken`; records cut short when they were kept cannot be tried."""
+    """`tried = resolved + still broken`; what was cut short, or never was a record, cannot be tried."""
 
     tried: int
     resolved: int
@@ -44,7 +44,7 @@ async def retry(
     Raises QuarantineNotFound for an id that is not open.
     """
     rows = await _open_records(db, ids, source)
-    whole = [row for row in rows if not row["truncated"]]
+    whole = [row for row in rows if row["is_record"] and not row["truncated"]]
     total, resolved = Tally(), 0
     for (of_source, location, _), group in groupby(whole, key=_origin):
         chunk = list(group)

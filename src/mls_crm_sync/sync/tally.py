@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+MAX_NAMES = 200
+OTHERS = "(others)"
+
 
 @dataclass(slots=True)
 class Tally:
@@ -29,7 +32,7 @@ class Tally:
         for name in _NAMES:
             mine, theirs = getattr(self, name), getattr(other, name)
             if isinstance(mine, Counter):
-                mine.update(theirs)
+                _update(mine, theirs)
             else:
                 setattr(self, name, mine + theirs)
 
@@ -43,6 +46,12 @@ class Tally:
         """Return the counts as JSON has them, names of members and types sorted."""
         values = ((name, getattr(self, name)) for name in _NAMES)
         return {name: dict(sorted(v.items())) if isinstance(v, Counter) else v for name, v in values}
+
+
+def _update(counter: Counter[str], more: Counter[str]) -> None:
+    """Count names, new ones only up to a bound: a source with ever new member names must not grow a run."""
+    for name, times in more.items():
+        counter[name if name in counter or len(counter) < MAX_NAMES else OTHERS] += times
 
 
 _NAMES = tuple(f.name for f in fields(Tally))

@@ -164,6 +164,8 @@ CREATE TABLE quarantined_records (
     field_name    text COLLATE "C",
     payload       bytea NOT NULL,       -- zstd; at most the first megabyte
     truncated     boolean NOT NULL DEFAULT false,
+    is_record     boolean NOT NULL DEFAULT true,   -- false: a piece of a file that never was a record
+    tried_by      bigint,               -- the last retry that had to put it back
     times         int NOT NULL DEFAULT 1,
     first_at      timestamptz NOT NULL DEFAULT now(),
     last_at       timestamptz NOT NULL DEFAULT now(),
@@ -192,12 +194,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     FROM jsonb_each(before) AS b FULL JOIN jsonb_each(after) AS a USING (key)
     WHERE b.value IS DISTINCT FROM a.value
 $$;
-
--- When each listing was last shown by a pass, at any location. No row for a listing that no ended pass showed.
-CREATE VIEW listing_last_shown AS
-    SELECT ll.property_id, max(coalesce(ll.last_shown_at, lo.last_pass_at)) AS at
-    FROM location_listings AS ll JOIN locations AS lo USING (location_id)
-    GROUP BY ll.property_id;
 
 -- The overrides that hold now: an expired one is as if it were not there.
 CREATE FUNCTION active_overrides(overrides jsonb, details jsonb) RETURNS jsonb
