@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 COMPILE := $(UV) --quiet pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: help run test lint types fmt bench bench-smoke lock clean
+.PHONY: help run test lint types fmt openapi bench bench-smoke lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ types: .stamps/dev ## Check the types
 fmt: .stamps/dev ## Format, and mend what can be mended without thinking
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+openapi: .stamps/dev ## Write docs/openapi.json anew
+	$(PY) -m mls_crm_sync.api > docs/openapi.json
 
 bench: .stamps/dev ## Measure
 	$(PY) bench/run.py $(ARGS)

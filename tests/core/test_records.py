@@ -43,6 +43,8 @@ def test_any_bytes_are_a_record_or_a_typed_error(data: bytes) -> None:
     [
         (b'{"a": 1, "a": 2}', "duplicate_member"),
         (b'{"a": {"b": [{"c": 1, "c": 1}]}}', "duplicate_member"),
+        (b'{"a\\u0000": 1, "a": 2}', "duplicate_member"),
+        (b'{"x": [{"a\\ud800": 1, "a": 2}]}', "duplicate_member"),
         (b'{"a": NaN}', "not_json"),
         (b'{"a": -Infinity}', "not_json"),
         (b'{"a": 1e999999999}', "not_json"),
@@ -65,9 +67,14 @@ def test_what_is_not_strict_json_is_refused(data: bytes, reason: str) -> None:
     assert caught.value.reason == reason
 
 
-def test_nesting_up_to_the_bound_is_taken() -> None:
-    depth = MAX_DEPTH - 1
-    assert decode(b'{"a": ' + b"[" * depth + b"]" * depth + b"}").record["a"] is not None
+@pytest.mark.parametrize("leaf", [b"1", b'"\\ud83d\\ude00"', b'"\\u0000"'])
+def test_nesting_is_bounded_alike_whether_or_not_text_is_looked_through(leaf: bytes) -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"a": ' + b"[" * depth + leaf + b"]" * depth + b"}"
+
+    assert decode(nested(MAX_DEPTH)).record["a"] is not None
+    with pytest.raises(RecordRejected, match="too_deep"):
+        decode(nested(MAX_DEPTH + 1))
 
 
 def test_numbers_are_exact_and_stay_so() -> None:

@@ -76,6 +76,7 @@ def test_naughty_strings_are_text_in_normal_form_or_refused(shared: Path) -> Non
         ("ListPrice", "", None),
         ("LivingArea", Decimal("-0.0"), "0"),
         ("LotSizeAcres", "0.1846", "0.1846"),
+        ("LotSizeAcres", Decimal("0.14990000000000001"), "0.1499"),
         ("Latitude", Decimal("40.712345678901"), "40.71234568"),
         ("Longitude", " -116.3237", "-116.3237"),
         ("BedroomsTotal", "3.0", 3),
@@ -93,6 +94,9 @@ def test_naughty_strings_are_text_in_normal_form_or_refused(shared: Path) -> Non
         ("MlsStatus", " In  Contract ", "In  Contract"),
         ("PropertySubType", "SingleFamilyResidence", "Single Family Residence"),
         ("PropertySubType", "Split Level", "Split Level"),
+        ("PropertySubType", "MobileHomePark", "Mobile Home Park"),
+        ("AssociationFeeFrequency", "SemiAnnually", "Semi-Annually"),
+        ("AssociationFeeFrequency", "bi monthly", "Bi-Monthly"),
         ("Cooling", "Wall Unit(s),Central Air,,Central Air", ["Central Air", "Wall Unit(s)"]),
         ("Cooling", ["b", "a"], ["a", "b"]),
         ("Cooling", [], None),
@@ -114,7 +118,9 @@ def test_value_is_stored_in_its_normal_form(name: str, value: Any, stored: Any) 
     [
         ("ListPrice", "a lot"), ("ListPrice", -1), ("ListPrice", True), ("ListPrice", Decimal("1e15")),
         ("ListPrice", "1,65"),
-        ("ListPrice", [1]), ("ListPrice", Decimal("0.000000001")), ("BedroomsTotal", "2.5"), ("BedroomsTotal", 2**31),
+        ("ListPrice", [1]), ("ListPrice", Decimal("0.000000001")), ("ListPrice", "1." + "0" * 30 + "1"),
+        ("LivingArea", Decimal("1e1000000")), ("ListPrice", Decimal("1." + "0" * 50 + "1")),
+        ("BedroomsTotal", "2.5"), ("BedroomsTotal", 2**31),
         ("WaterfrontYN", "maybe"), ("CloseDate", "2024-02-30"), ("CloseDate", 20240105), ("StandardStatus", "For Sale"),
         ("Latitude", 91), ("PublicRemarks", {"a": 1}), ("PublicRemarks", "x" * 100_001), ("Media", "photo.jpg"),
         ("Media", [1]),
@@ -146,6 +152,7 @@ def test_removed_characters_are_noted() -> None:
         ("2024-01-01T12:00:00.123456789Z", "2024-01-01T12:00:00.123456Z"),
         ("2024-07-01T12:00:00", "2024-07-01T16:00:00Z"),
         ("2024-11-03T01:30:00", "2024-11-03T05:30:00Z"),
+        ("2024-03-10T02:30:00", "2024-03-10T07:30:00Z"),
     ],
 )
 def test_instants_are_utc_and_local_ones_are_of_the_declared_zone(written: str, stored: str) -> None:
@@ -191,7 +198,21 @@ def test_media_keeps_key_order_and_category_and_no_url() -> None:
     assert form("Media", photos[::-1]) == stored
 
 
-def test_every_kind_has_a_rule() -> None:
-    for kind in Kind:
-        field = next(f for f in FIELDS if f.kind is kind)
-        assert normal(field, None, Context()) is None
+@pytest.mark.parametrize(
+    "photos",
+    [
+        [{"MediaKey": "k", "Order": 5}, {"MediaKey": "k", "Order": 0}],
+        [{"MediaKey": "k"}, {"MediaKey": "k", "Order": 0}],
+        [{"MediaKey": "k", "Order": 0, "MediaCategory": "Video"}, {"MediaKey": "k", "Order": 0}],
+    ],
+)
+def test_media_that_come_twice_are_the_same_whichever_comes_first(photos: list[dict[str, Any]]) -> None:
+    assert form("Media", photos) == form("Media", photos[::-1]) == [{"MediaKey": "k", "Order": 0}]
+
+
+@pytest.mark.parametrize("empty", [None, "", " \t\n", []])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_null_blank_text_and_an_empty_list_clear_a_field_of_any_kind(kind: Kind, empty: Any) -> None:
+    field = next(f for f in FIELDS if f.kind is kind)
+
+    assert normal(field, empty, Context()) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -38,6 +39,7 @@ def create_app(service: Service, *, local_mode: bool) -> FastAPI:
     for room in ROOMS:
         app.include_router(room.router)
     problems.install(app)
+    app.openapi = partial(document, app)  # type: ignore[method-assign] # the documented way to change the document
     app.add_middleware(doors.BodyLimit)
     app.add_middleware(doors.Guard, routes=routes(app), db=service.db, local_mode=local_mode)
     app.add_middleware(doors.RequestIds)
@@ -51,5 +53,17 @@ def routes(app: FastAPI) -> list[Route]:
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document as it is committed."""
-    return app.openapi()
+    """Return the OpenAPI document as it is committed; errors have the media type they are sent with."""
+    if app.openapi_schema is None:
+        app.openapi_schema = FastAPI.openapi(app)
+        for path in app.openapi_schema["paths"].values():
+            for operation in path.values():
+                for response in operation["responses"].values():
+                    _as_problem(response)
+    return app.openapi_schema
+
+
+def _as_problem(response: dict[str, Any]) -> None:
+    body = response.get("content", {}).get("application/json")
+    if body and body["schema"].get("$ref") == "#/components/schemas/Problem":
+        response["content"] = {problems.CONTENT_TYPE: body}

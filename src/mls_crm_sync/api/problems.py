@@ -128,7 +128,7 @@ async def _of_domain(request: Request, error: Exception) -> JSONResponse:
 
 async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    errors = [FieldError(field=_place(e["loc"]), reason=str(e["msg"])) for e in error.errors()]
+    errors = [FieldError(field=_place(e["loc"]), reason=_reason(e)) for e in error.errors()]
     detail = "; ".join(f"{e.field}: {e.reason}" for e in errors[:5])
     return problem(
         422, "invalid_input", "The request is not valid", detail, request_id=request.state.request_id, errors=errors
@@ -149,6 +149,12 @@ async def _of_bug(request: Request, error: Exception) -> JSONResponse:
     return problem(
         500, "internal", "Something went wrong", detail, request_id=getattr(request.state, "request_id", "unknown")
     )
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """What is wrong, in the words of whoever found it: of a body that is no JSON, the decoder's."""
+    context = error.get("ctx") or {}
+    return f"{error['msg']}: {context['error']}" if error["type"] == "json_invalid" else str(error["msg"])
 
 
 def _place(location: Sequence[int | str]) -> str:

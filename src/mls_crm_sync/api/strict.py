@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from mls_crm_sync.core import records
@@ -23,8 +22,7 @@ class StrictRequest(Request):
         except RecordRejected as error:
             if error.reason == "not_an_object":  # another JSON value: the model says what belongs there
                 return json.loads(body)
-            problem = {"type": "json_invalid", "loc": ("body",), "msg": error.detail, "input": None}
-            raise RequestValidationError([problem]) from error
+            raise json.JSONDecodeError(error.detail, "", 0) from error  # the framework makes it the usual 422
 
 
 class StrictRoute(APIRoute):

@@ -60,7 +60,7 @@ def decode(data: bytes) -> Decoded:
         raise RecordRejected("not_an_object", "a record is a JSON object")
     notes: list[str] = []
     if b"\x00" in data or _ESCAPED.search(data):
-        record = {_cleaned(name, name, notes, 0): _cleaned(value, name, notes, 1) for name, value in record.items()}
+        record = _cleaned_object(record, None, notes, 1)
     elif _depth_reached(record):
         raise RecordRejected("too_deep", f"nested deeper than {MAX_DEPTH} levels")
     return Decoded(record, tuple(dict.fromkeys(notes)))
@@ -103,19 +103,34 @@ def _constant(text: str) -> NoReturn:
 
 
 def _cleaned(value: Any, name: str, notes: list[str], depth: int) -> Any:  # noqa: ANN401 - any JSON value
-    """Take NUL and lone surrogates out of every text, with a note for the member it is in."""
-    if depth > MAX_DEPTH:
-        raise RecordRejected("too_deep", f"nested deeper than {MAX_DEPTH} levels")
+    """Take NUL and lone surrogates out of every text, with a note for the member of the record it is in."""
     if isinstance(value, str):
         clean = _UNSTORABLE.sub("", value)
         if clean != value:
             notes.append(f"NUL or lone surrogate removed in {_UNSTORABLE.sub('', name)}")
         return clean
-    if isinstance(value, list):
-        return [_cleaned(item, name, notes, depth + 1) for item in value]
+    if not isinstance(value, list | dict):
+        return value
+    if depth > MAX_DEPTH:
+        raise RecordRejected("too_deep", f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        return {_cleaned(k, name, notes, depth): _cleaned(v, name, notes, depth + 1) for k, v in value.items()}
-    return value
+        return _cleaned_object(value, name, notes, depth + 1)
+    return [_cleaned(item, name, notes, depth + 1) for item in value]
+
+
+def _cleaned_object(members: Mapping[str, Any], within: str | None, notes: list[str], depth: int) -> dict[str, Any]:
+    """`within` is the member of the record that the object is in, None for the record itself; `depth` its values'.
+
+    Names that are the same once cleaned are one member twice: neither value may silently win.
+    """
+    clean: dict[str, Any] = {}
+    for name, value in members.items():
+        at = name if within is None else within
+        clean_name = _cleaned(name, at, notes, depth)
+        if clean_name in clean:
+            raise RecordRejected("duplicate_member", f"{clean_name!a} stands twice in one object")
+        clean[clean_name] = _cleaned(value, at, notes, depth)
+    return clean
 
 
 def _depth_reached(record: Mapping[str, Any]) -> bool:

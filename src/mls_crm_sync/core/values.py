@@ -26,6 +26,7 @@ MAX_TEXT = 100_000
 
 MAX_NUMBER = 10**14
 MAX_PLACES = 8
+_LAST_PLACE = Decimal(1).scaleb(-MAX_PLACES)
 INT_RANGE = range(-(2**31), 2**31)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?|[+-]?\.\d+")
@@ -49,12 +50,13 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "PropertySubType": (
         "Agriculture", "Apartment", "Boat Slip", "Business", "Cabin", "Condominium", "Deeded Parking", "Duplex", "Farm",
         "Hotel/Motel", "Industrial", "Manufactured Home", "Manufactured On Land", "Mixed Use", "Mobile Home",
-        "Multi Family", "Office", "Own Your Own", "Quadruplex", "Ranch", "Retail", "Single Family Residence",
-        "Stock Cooperative", "Timeshare", "Townhouse", "Triplex", "Unimproved Land", "Warehouse",
+        "Mobile Home Park", "Multi Family", "Office", "Own Your Own", "Quadruplex", "Ranch", "Retail",
+        "Single Family Residence", "Stock Cooperative", "Timeshare", "Townhouse", "Triplex", "Unimproved Land",
+        "Warehouse",
     ),
     "AssociationFeeFrequency": (
-        "Annually", "Bi Monthly", "Bi Weekly", "Daily", "Monthly", "One Time", "Quarterly", "Seasonal",
-        "Semi Annually", "Semi Monthly", "Weekly",
+        "Annually", "Bi-Monthly", "Bi-Weekly", "Daily", "Monthly", "One Time", "Quarterly", "Seasonal",
+        "Semi-Annually", "Semi-Monthly", "Weekly",
     ),
 }  # fmt: skip
 """RESO's values of open enumerations; a value in any spelling of one of these is stored as this one."""
@@ -91,6 +93,8 @@ class Context:
 
 def normal(field: Field, value: Any, context: Context) -> Any:  # noqa: ANN401 - any JSON value
     """Return the normal form of a field's value, or None when it clears. Raises BadValue."""
+    if value == []:
+        return None
     context.field = field.name
     return _NORMAL[field.kind](value, context)
 
@@ -156,12 +160,9 @@ def _number_of_text(text: str) -> Decimal | None:
 
 
 def _bounded(number: Decimal) -> Decimal:
-    if not number.is_finite() or number.adjusted() > 14 or abs(number) >= MAX_NUMBER:
+    if not number.is_finite() or number.copy_abs() >= MAX_NUMBER:  # exact; abs() and normalize() round to 28 digits
         raise BadValue("a number out of range")
-    if number and number.adjusted() < -MAX_PLACES:
-        raise BadValue(f"a number with more than {MAX_PLACES} decimal places")
-    exponent = number.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -MAX_PLACES:
+    if number != number.quantize(_LAST_PLACE):
         raise BadValue(f"a number with more than {MAX_PLACES} decimal places")
     return number
 
@@ -169,7 +170,7 @@ def _bounded(number: Decimal) -> Decimal:
 def _decimal(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
     if type(value) is int and abs(value) < MAX_NUMBER:
         return str(value)
-    number = _number(value)
+    number = _number(_rounded(value))
     return None if number is None else plain(number)
 
 
@@ -193,11 +194,11 @@ def _degrees(limit: int) -> Callable[[Any, Context], str | None]:
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Coordinates come with the tail of a binary float; eight places are a millimetre."""
+    """Measures come with a binary float's tail (0.14990000000000001); eight places of a degree are a millimetre."""
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str) and len(text) <= 40 and _NUMBER.fullmatch(text):
         text = Decimal(text)
-    if isinstance(text, Decimal) and text.is_finite() and -40 < text.adjusted() < 4:
+    if isinstance(text, Decimal) and text.is_finite() and -40 < text.adjusted() < 15:
         return round(text, MAX_PLACES)
     return value
 
@@ -353,21 +354,29 @@ def _multi(value: Any, context: Context) -> list[str] | None:  # noqa: ANN401 - 
 def _media(value: Any, context: Context) -> list[dict[str, Any]] | None:  # noqa: ANN401 - any JSON value
     """MediaKey, Order and MediaCategory of each item, by Order (those without one last), then by key; no URLs.
 
-    An item without a key is known by its URL without the query, digested; without either it says nothing.
+    An item without a key is known by its URL without the query, digested; without either it says nothing. Of items
+    with the same key the first in that order stands, wherever it was in the list.
     """
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, list):
         raise BadValue(f"{_kind_of(value)} where a list of media belongs")
-    items: dict[str, dict[str, Any]] = {}
+    found: list[dict[str, Any]] = []
     for item in value:
         if not isinstance(item, Mapping):
             raise BadValue(f"{_kind_of(item)} in the list of media")
         normal_item = _media_item(item, context)
         if normal_item is not None:
-            items[normal_item["MediaKey"]] = normal_item
-    ordered = sorted(items.values(), key=lambda m: (m.get("Order") is None, m.get("Order") or 0, m["MediaKey"]))
-    return ordered or None
+            found.append(normal_item)
+    first: dict[str, dict[str, Any]] = {}
+    for one in sorted(found, key=_media_place):
+        first.setdefault(one["MediaKey"], one)
+    return list(first.values()) or None
+
+
+def _media_place(item: Mapping[str, Any]) -> tuple[bool, int, str, str]:
+    order = item.get("Order")
+    return order is None, order or 0, item["MediaKey"], item.get("MediaCategory", "")
 
 
 def _media_item(item: Mapping[str, Any], context: Context) -> dict[str, Any] | None:

@@ -104,9 +104,9 @@ async def linked_listing_ids(conn: Connection, *, after: str = "", platform: str
 
 async def lock(conn: Connection, crm_ids: Collection[str]) -> dict[str, LinkTarget]:
     """Lock CRM rows in id order and return what they are linked to; unknown ids are left out."""
-    ids = list(crm_ids)
-    await conn.fetch(_SQL["lock"], ids)
-    rows = await conn.fetch(_SQL["link_targets"], ids)
+    locked = [row["id"] for row in await conn.fetch(_SQL["lock"], list(crm_ids))]
+    # Only the locked ones are read: a row that was deleted and made again while we waited is not ours.
+    rows = await conn.fetch(_SQL["link_targets"], locked)
     return {row["id"]: LinkTarget(row["platform"], row["mls_property_id"]) for row in rows}
 
 
