@@ -253,6 +253,32 @@ async def test_crm_property_deleted_during_an_ingest_is_gone_and_nothing_fails(d
         await crm.delete(db, "a")
 
 
+async def test_property_made_again_while_its_lock_was_awaited_is_not_taken_for_locked(
+    db: Database, conn: Connection, database_dsn: str
+) -> None:
+    await a_crm(db, "a")
+
+    async def lock_and_look() -> bool:
+        """Whether a row was handed out that somebody else could still lock."""
+        eye = await connect(database_dsn)
+        try:
+            async with db.transaction() as mine:
+                found = await crm_properties.lock(mine, ["a"])
+                free = await eye.fetch("SELECT FROM crm_properties WHERE id = 'a' FOR UPDATE SKIP LOCKED")
+                return bool(found and free)
+        finally:
+            await eye.close()
+
+    async with conn.transaction():
+        await crm_properties.delete(conn, "a")
+        await conn.execute("INSERT INTO crm_properties (id) VALUES ('a')")
+        waiting = asyncio.create_task(lock_and_look())
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+
+    assert not await waiting
+
+
 async def test_events_are_numbered_in_commit_order(db: Database, conn: Connection) -> None:
     await deliver(db, a_listing("L1"))
     await a_crm(db, "a", "b")

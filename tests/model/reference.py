@@ -1,0 +1,349 @@
+"""The reference model: what every verb of the product must do, in dictionaries.
+
+Written from DESIGN.md and not from the product's code, of which it imports nothing. What is modelled: recognition,
+normal forms (known by construction, see `pieces.py`), overlay of absent and cleared members, older revisions, types of
+changes, history, events and their order, the copy to the CRM, ownership by column, links with their dates, overrides,
+import, purge, quarantine and its retry, passes and what they last showed, a change of the field table.
+
+What is not: time (staleness, expiry by the clock), absence, runs that are killed or meet others, unreadable files,
+transactions of more than 500 listings, payloads too large to keep. Other tests look at those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from model.deliveries import Record
+from model.link_side import LinkSide
+from model.pieces import BAD, Piece, Table
+from model.world import History, Listing, Place, Refusal, SetAside, Told, differing, hash_of
+
+_BACK = {"Pending": "back_on_market", "Hold": "back_on_market", "Withdrawn": "back_on_market"}
+_AGAIN = {"Closed": "relisted", "Expired": "relisted", "Canceled": "relisted"}
+
+
+@dataclass
+class Counts:
+    """What a run must report. Of a listing that comes twice in a page, recognition by bytes is left open."""
+
+    read: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    recognised: int = 0
+    perhaps_recognised: int = 0
+    older: int = 0
+    superseded: int = 0
+    renormalised: int = 0
+    crm_updated: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Counts) -> None:
+        for name, value in vars(other).items():
+            if isinstance(value, Counter):
+                self.changes.update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class Run:
+    number: int
+    place: Place
+    table: Table
+    counts: Counts
+    as_of: Mapping[bytes, int] = field(default_factory=dict)  # when a record that is tried again was set aside
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: str
+    outcome: str  # of the pass
+    counts: Counts
+
+
+@dataclass
+class _Changes:
+    """What becomes of one listing in a transaction."""
+
+    rows: list[History] = field(default_factory=list)
+    looked_at: bool = False  # by a table that it was not stored by
+
+
+class Reference(LinkSide):
+    """The verbs. A method changes the state, or raises Refusal and changes nothing."""
+
+    # -- listings come in
+
+    def ingest(
+        self, table: Table, place: Place, pages: Sequence[Sequence[tuple[int, Record]]], *, complete: bool
+    ) -> Ended:
+        run = self._start(table, place)
+        shown = {r.id for page in pages for _, r in page if r.wrong(table) is None}
+        self._read(run, pages)
+        if shown:
+            self._end_pass(place, shown)
+        counts = run.counts
+        unread = counts.quarantined
+        outcome = "complete" if complete and not unread else "unproven"
+        return Ended("failed" if unread and unread == counts.read else "succeeded", outcome, counts)
+
+    def retry(self, table: Table, chosen: Sequence[SetAside]) -> tuple[int, int, Counts]:
+        """Try records again; return how many were tried, how many resolved, and the counts of all runs together."""
+        total, resolved = Counts(), 0
+        for (place, _), group in groupby(sorted(chosen, key=_origin), key=lambda q: (q.place, q.run)):
+            rows = list(group)
+            run = self._start(table, place, {q.record.data: q.last for q in rows})
+            self._read(run, [[(q.position, q.record) for q in rows]])
+            total.add(run.counts)
+            self.tick += 1
+            for row in rows:
+                if row.run != run.number:
+                    row.resolved = self.tick
+                    resolved += 1
+        return len(chosen), resolved, total
+
+    def _start(self, table: Table, place: Place, as_of: Mapping[bytes, int] | None = None) -> Run:
+        self.runs += 1
+        return Run(self.runs, place, table, Counts(), as_of or {})
+
+    def _read(self, run: Run, pages: Sequence[Sequence[tuple[int, Record]]]) -> None:
+        before = len(self.history)
+        for page in pages:
+            twice = {key for key, n in Counter(r.id for _, r in page if r.wrong(run.table) is None).items() if n > 1}
+            for batch in _batches(page, run.table):
+                self._transaction(run, batch, twice)
+        types = {(h.listing, h.type) for h in self.history[before:]}
+        run.counts.changes = Counter(type_ for _, type_ in types)
+
+    def _transaction(self, run: Run, batch: Sequence[tuple[int, Record]], twice: set[str]) -> None:
+        self.tick += 1
+        decided: dict[str, _Changes] = {}
+        tried = set[bytes]()
+        for position, record in batch:
+            run.counts.read += 1
+            if record.wrong(run.table) is not None:
+                self._set_aside(run, position, record, tried)
+            else:
+                decided[record.id] = self._take(run, record, twice)
+                self.shown.setdefault((run.place, record.id), None)
+        self._tell_of(run, decided)
+
+    def _tell_of(self, run: Run, decided: Mapping[str, _Changes]) -> None:
+        """History and events: listings by id, then CRM properties by id."""
+        for listing, changes in sorted(decided.items()):
+            self.history += changes.rows
+            market = [row for row in changes.rows if row.type != "renormalised"]
+            if market:
+                self.events.append(
+                    Told("listing.changed", listing, None, None, run.number, _fields(market), _types(market))
+                )
+        touched = [listing for listing, changes in decided.items() if changes.rows or changes.looked_at]
+        for crm_id, names in self.bring_in_step(self.crm_of(touched), run.table):
+            run.counts.crm_updated += 1
+            row = self.crm[crm_id]
+            listing = str(row.listing)
+            types = _types(decided[listing].rows)
+            self.events.append(Told("property.synced", listing, crm_id, row.platform, run.number, names, types))
+
+    def _set_aside(self, run: Run, position: int, record: Record, tried: set[bytes]) -> None:
+        """The same bytes from the same place are one open row, whose latest coming counts."""
+        run.counts.quarantined += 1
+        trouble = record.wrong(run.table)
+        assert trouble is not None
+        for row in self.set_aside:
+            if row.resolved is None and row.place == run.place and row.record.data == record.data:
+                row.times += record.data not in tried
+                row.trouble, row.run, row.position, row.last = trouble, run.number, position, self.tick
+                break
+        else:
+            self.set_aside.append(SetAside(run.place, record, trouble, run.number, position, self.tick, self.tick))
+        tried.add(record.data)
+
+    def _take(self, run: Run, record: Record, twice: set[str]) -> _Changes:
+        listing = self.listings.get(record.id)
+        if listing is None or listing.purged:
+            return self._fill(run, record, listing)
+        clothes = record.clothes(run.table)
+        if clothes is not None and clothes == listing.clothes and listing.table == run.table.name:
+            run.counts.unchanged += 1
+            if record.id in twice:
+                run.counts.perhaps_recognised += 1
+            else:
+                run.counts.recognised += 1
+            listing.clock = max(filter(None, (listing.clock, record.clock)), default=None)
+            return _Changes()
+        if self._says_the_same(run.table, listing, record):
+            run.counts.unchanged += 1
+            listing.clothes = clothes
+            listing.clock = max(filter(None, (listing.clock, record.clock)), default=None)
+            return _Changes()
+        if listing.changed > run.as_of.get(record.data, self.tick):
+            run.counts.unchanged += 1
+            run.counts.superseded += 1
+            return _Changes()
+        return self._decide(run, listing, record)
+
+    def _fill(self, run: Run, record: Record, purged: Listing | None) -> _Changes:
+        run.counts.new += 1
+        table = run.table
+        fields = _read(table, record.pieces)
+        self.listings[record.id] = Listing(
+            source=record.source,
+            key=record.key,
+            home=purged.home if purged else run.place,
+            fields=fields,
+            payload=dict(record.pieces),
+            essence=_essence(table, record.pieces),
+            clothes=record.clothes(table),
+            table=table.name,
+            clock=record.clock,
+            hash=hash_of(fields),
+            first_seen=purged.first_seen if purged else self.tick,
+            changed=self.tick,
+        )
+        return _Changes([History(record.id, run.number, "new", None, None, None)])
+
+    def _says_the_same(self, table: Table, listing: Listing, record: Record) -> bool:
+        """Nothing that is kept would move: the same facts, the same members, only order and spelling of JSON."""
+        if listing.table != table.name:
+            return False
+        return _read(table, record.pieces) == listing.fields and _essence(table, record.pieces) == listing.essence
+
+    def _decide(self, run: Run, listing: Listing, record: Record) -> _Changes:
+        table, counts = run.table, run.counts
+        before = dict(listing.fields)
+        changes = _Changes(looked_at=listing.table != table.name)
+        if changes.looked_at:
+            before = _again(table, listing)
+            changes.rows = self._rows(run, record.id, listing.fields, before, renormalised=True)
+            counts.renormalised += bool(changes.rows)
+        if record.clock is not None and listing.clock is not None and record.clock < listing.clock:
+            counts.unchanged += 1
+            counts.older += 1
+            after = before
+        else:
+            after = _overlay(table, before, record.pieces)
+            market = self._rows(run, record.id, before, after, renormalised=False)
+            changes.rows += market
+            counts.changed += bool(market)
+            counts.unchanged += not market
+            self._keep_payload(table, listing, record, changed=bool(changes.rows))
+            listing.clothes = record.clothes(table)
+            listing.clock = record.clock or listing.clock
+        listing.fields, listing.hash, listing.table = after, hash_of(after), table.name
+        if changes.rows:
+            listing.changed = self.tick
+        return changes
+
+    def _keep_payload(self, table: Table, listing: Listing, record: Record, *, changed: bool) -> None:
+        """What is volatile alone does not renew the payload."""
+        overlaid = {**listing.payload, **record.pieces}
+        essence = _essence(table, overlaid)
+        if changed or essence != listing.essence:
+            listing.payload, listing.essence = overlaid, essence
+
+    def _rows(
+        self, run: Run, listing: str, before: Mapping[str, object], after: Mapping[str, object], *, renormalised: bool
+    ) -> list[History]:
+        return [
+            History(
+                listing,
+                run.number,
+                "renormalised" if renormalised else _type(run.table, name, before.get(name), after.get(name)),
+                name,
+                before.get(name),
+                after.get(name),
+            )
+            for name in differing(before, after)
+        ]
+
+    def _end_pass(self, place: Place, shown: set[str]) -> None:
+        newest = self.last_pass.get(place)
+        for (at, listing), last in self.shown.items():
+            if at == place and last is None and listing not in shown and newest is not None:
+                self.shown[at, listing] = newest
+        for listing in shown:
+            self.shown[place, listing] = None
+        self.last_pass[place] = (newest or 0) + 1
+
+    # -- a listing is purged
+
+    def purge(self, listing: str) -> int:
+        if listing not in self.listings:
+            raise Refusal("listing_not_found")
+        self.tick += 1
+        row = self.listings[listing]
+        row.fields, row.payload, row.essence, row.clothes, row.clock = {}, {}, None, None, None
+        row.hash, row.purged = "", True
+        self.events.append(Told("listing.purged", listing))
+        emptied = 0
+        for crm_id in self.crm_of([listing]):
+            crm = self.crm[crm_id]
+            if crm.fields or crm.override_details:
+                if crm.fields:
+                    emptied += 1
+                    self.tell("property.synced", crm_id, listing, tuple(sorted(crm.fields)))
+                crm.fields, crm.hash, crm.synced = {}, None, self.tick
+                for details in crm.override_details.values():
+                    details.pop("mls_value", None)
+        return emptied
+
+
+def _batches(page: Iterable[tuple[int, Record]], table: Table) -> Iterator[list[tuple[int, Record]]]:
+    """A transaction holds each listing once: a record of one that is in already begins the next."""
+    batch, ids = list[tuple[int, Record]](), set[str]()
+    for position, record in page:
+        if record.wrong(table) is None:
+            if record.id in ids:
+                yield batch
+                batch, ids = [], set()
+            ids.add(record.id)
+        batch.append((position, record))
+    yield batch
+
+
+def _origin(row: SetAside) -> tuple[Place, int, int, int]:
+    """Records are tried again run by run, in the order in which they were delivered."""
+    return row.place, row.run, row.last, row.position
+
+
+def _read(table: Table, pieces: Mapping[str, Piece]) -> dict[str, object]:
+    """The facts that a record says by this table."""
+    forms = {name: table.form(name, piece) for name, piece in pieces.items() if table.kept(name)}
+    return {name: form for name, form in forms.items() if form is not None}
+
+
+def _overlay(table: Table, before: Mapping[str, object], pieces: Mapping[str, Piece]) -> dict[str, object]:
+    """What the record says; of what it does not mention, what was there."""
+    said = {name for name in pieces if table.kept(name)}
+    return {name: value for name, value in before.items() if name not in said} | _read(table, pieces)
+
+
+def _again(table: Table, listing: Listing) -> dict[str, object]:
+    """The stored listing as this table reads its payload; a value that it refuses keeps its stored form."""
+    forms = {name: table.form(name, piece) for name, piece in listing.payload.items() if table.kept(name)}
+    found = {name: listing.fields.get(name) if form is BAD else form for name, form in forms.items()}
+    return {name: form for name, form in found.items() if form is not None}
+
+
+def _essence(table: Table, pieces: Mapping[str, Piece]) -> dict[str, object]:
+    return {name: piece.essence for name, piece in pieces.items() if not table.volatile(name)}
+
+
+def _type(table: Table, name: str, previous: object, new: object) -> str:
+    if name == "StandardStatus" and new == "Active":
+        return (_BACK | _AGAIN).get(str(previous), "status")
+    return table.type_of(name)
+
+
+def _fields(rows: Iterable[History]) -> tuple[str, ...]:
+    return tuple(sorted({row.field for row in rows if row.field is not None}))
+
+
+def _types(rows: Iterable[History]) -> tuple[str, ...]:
+    return tuple(sorted({row.type for row in rows}))
