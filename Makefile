@@ -14,7 +14,7 @@ COMPILE := $(UV) --quiet pip compile pyproject.toml --universal --generate-hashe
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .stamps/run ## Run the main job on a generated sample and show what changed in the CRM
+run: .stamps/run ## Run the main job on a generated sample, show what changed, and serve it (ARGS=--no-serve ends)
 	$(VENV)/bin/mls-crm-sync demo $(ARGS)
 
 test: .stamps/dev ## Run the tests, on every PostgreSQL there is (ARGS="-k word" picks some)
@@ -37,17 +37,20 @@ openapi: .stamps/dev ## Write docs/openapi.json anew
 
 bench: .stamps/dev ## Measure
 	$(PY) bench/run.py $(ARGS)
+	$(PY) bench/latency.py
 
 bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
 	$(PY) bench/run.py --smoke $(ARGS)
+	$(PY) bench/latency.py --smoke
 	$(PY) bench/flat_memory.py --smoke
+	$(PY) bench/load.py --smoke
 
 lock: ## Write both lock files anew, by uv (ARGS=--upgrade takes newer releases)
 	$(COMPILE) $(ARGS) --group build --output-file requirements.lock
 	$(COMPILE) $(ARGS) --constraints requirements.lock --group dev --output-file requirements-dev.lock
 
 clean: ## Remove what make made
-	rm -rf $(VENV) .stamps dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .stamps dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:

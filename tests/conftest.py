@@ -5,6 +5,7 @@
     database_dsn   its address; for tests that start processes
     empty_dsn      address of an empty database, not migrated
     server         the server itself, and `both_servers` for what goes from one to the other
+    server_number  one of them, for what takes too long to be done on each
     pg_bin         the programs of each, for tests that start servers of their own below `home`
 
 Each such test runs once per server. The servers are started by our own launcher, shared by all workers of
@@ -37,7 +38,7 @@ from mls_crm_sync.store.embedded import EmbeddedPostgres
 from mls_crm_sync.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 T = TypeVar("T")
 
@@ -208,6 +209,20 @@ def server(request: pytest.FixtureRequest, _started: dict[str, Server]) -> Serve
     if name not in _started:
         _started[name] = Server(name, request.config.stash[RUN])
     return _started[name]
+
+
+@pytest.fixture(scope="session")
+def server_number(request: pytest.FixtureRequest, _started: dict[str, Server]) -> Callable[[int], Server]:
+    """Return one of the servers that are asked for; numbers beyond their count begin again. For what takes long."""
+    names = _servers(request.config)
+
+    def numbered(number: int) -> Server:
+        name = names[number % len(names)]
+        if name not in _started:
+            _started[name] = Server(name, request.config.stash[RUN])
+        return _started[name]
+
+    return numbered
 
 
 @pytest.fixture(scope="session")

@@ -94,12 +94,12 @@ async def crm_row(conn: Connection, crm_id: str) -> Row:
     return row
 
 
-async def listing_row(conn: Connection, key: str = "L1") -> Row:
+async def listing_row(conn: Connection, key: str = "L1") -> dict[str, Any]:
     row = await conn.fetchrow(
         "SELECT * FROM mls_properties JOIN mls_state USING (property_id) WHERE property_id = $1", id_of(key)
     )
     assert row is not None
-    return row
+    return {**row, "fields": orjson.loads(row["fields"])}
 
 
 async def history(conn: Connection, key: str = "L1") -> list[tuple[Any, ...]]:
@@ -128,7 +128,7 @@ async def out_of_step(conn: Connection) -> list[str]:
     """Return the linked CRM properties whose fields are not their listing's; the invariant is: none."""
     rows = await conn.fetch(
         """SELECT c.id FROM crm_properties AS c JOIN mls_properties AS p ON p.property_id = c.mls_property_id
-           WHERE c.fields IS DISTINCT FROM p.fields - $1::text[] ORDER BY c.id""",
+           WHERE c.fields IS DISTINCT FROM p.fields::jsonb - $1::text[] ORDER BY c.id""",
         list(Normaliser().unsynced),
     )
     return [row["id"] for row in rows]

@@ -60,6 +60,20 @@ def test_exception_is_logged_with_its_traceback(stream: type[io.StringIO]) -> No
     assert "the reason" in out.getvalue()
 
 
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_traceback_does_not_tell_what_variables_held(stream: type[io.StringIO]) -> None:
+    out = stream()
+    logs.configure(stream=out)
+    secret = f"a broker's API key {id(out)}"
+    try:
+        int("no number")
+    except ValueError:
+        structlog.get_logger().exception("run_failed")
+
+    assert "Traceback" in out.getvalue() or "frames" in out.getvalue()
+    assert secret not in out.getvalue()
+
+
 def test_level_is_the_least_that_is_shown() -> None:
     out = io.StringIO()
     logs.configure("WARNING", stream=out)

@@ -90,6 +90,31 @@ async def test_reset_database_is_as_empty_as_a_new_one(database_dsn: str) -> Non
     assert await wiring.migrate_database(own) == [one.name for one in migrate.migrations()]
 
 
+async def test_backup_of_a_new_database_can_be_restored(server: Server, empty_dsn: str, tmp_path: Path) -> None:
+    new = Settings(database_url=empty_dsn, allow_unsafe_database=True)
+    file = tmp_path / "crm.backup"
+
+    await wiring.backup_database(new, file)
+
+    with server.database(template="template0") as other:
+        assert await wiring.restore_database(Settings(database_url=other), file, replace=False) == []
+
+
+async def test_backup_before_an_upgrade_is_one_for_the_release_before_it(
+    server: Server, database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Settings(database_url=database_dsn, allow_unsafe_database=True)
+    later = migrate.Migration("9999_later", "SELECT 1", "")
+    known = migrate.migrations()
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(migrate, "migrations", lambda *_: [*known, later])
+        await wiring.backup_database(own, tmp_path / "crm.backup")
+
+    with server.database(template="template0") as other:
+        restored = Settings(database_url=other)
+        assert await wiring.restore_database(restored, tmp_path / "crm.backup", replace=False) == []
+
+
 def test_commands_migrate_back_up_and_restore(
     server: Server, empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

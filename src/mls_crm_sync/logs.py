@@ -27,6 +27,10 @@ LEVELS = {
 }
 
 
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Where it went wrong, not what the variables held there: keys, listings, what a broker wrote."""
+
+
 def configure(level: str = "info", *, stream: TextIO | None = None) -> None:
     """Set up structlog for this process. Later calls replace earlier ones; `stream` is stderr unless told.
 
@@ -54,7 +58,7 @@ def _for_people() -> list[Processor]:
 
 
 def _for_machines() -> list[Processor]:
-    return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_as_text)]
+    return [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_as_text)]
 
 
 def _as_text(event: object, default: object = None, **_: object) -> str:

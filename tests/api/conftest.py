@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from api.contract import keeps_to_document
 from mls_crm_sync.api.app import create_app
 from mls_crm_sync.api.context import Service
 from mls_crm_sync.core.listing import Normaliser
@@ -24,17 +25,27 @@ def an_app(db: Database, *, local_mode: bool = True) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve an application on a free port of 127.0.0.1; lend a client of it."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", proxy_headers=False)
+    """Serve an application on a free port of 127.0.0.1; lend a client that holds each answer against the document."""
+    async with running(app) as (_, port):
+        hooks = {"response": [keeps_to_document]}
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, event_hooks=hooks) as client:
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def running(app: FastAPI, *, grace: int | None = None) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Serve an application; lend the server and its port. `grace`: seconds for requests under way at the end."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off", proxy_headers=False,
+        timeout_graceful_shutdown=grace,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment] # the test run's own
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            yield client
+        yield server, server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         await serving

@@ -54,7 +54,10 @@ async def test_link_elsewhere_is_409_and_names_how_to_move(http: httpx2.AsyncCli
 
     body = refused(await link(http, listing="other"), 409, "already_linked")
 
-    assert "move" in body["hint"]
+    path = "/api/properties/p1"
+    assert body["hint"] == f'to move it, say "move": true at POST {path}/link-mls, or DELETE {path}/unlink-mls first'
+    added = await http.post("/crm-property-reference", json={"mls_property_id": "other", "crm_property_id": "p1"})
+    assert refused(added, 409, "already_linked")["hint"] == body["hint"]
     moved = await http.post("/api/properties/p1/link-mls", json={"mls_property_id": "other", "move": True})
     assert moved.json()["linked"]
 
@@ -124,7 +127,9 @@ async def test_references_say_what_was_linked_and_removing_an_absent_one_is_404(
     assert removed.json() == {"message": "reference removed", "platform": "default", **reference}
     refused(await http.delete("/crm-property-reference", params=reference), 404, "reference_not_found")
     unknown = await http.post("/crm-property-reference", json={**reference, "crm_property_id": "zz"})
-    assert "crm import" in refused(unknown, 404, "crm_property_not_found")["hint"]
+    assert "POST /api/properties;" in refused(unknown, 404, "crm_property_not_found")["hint"]
+    unknown = await http.post("/crm-property-reference", json={**reference, "mls_property_id": "zz"})
+    assert "POST /api/mls-properties;" in refused(unknown, 404, "listing_not_found")["hint"]
     refused(await http.delete("/crm-property-reference", params={"mls_property_id": LISTING}), 422, "invalid_input")
 
 
@@ -180,3 +185,141 @@ async def test_unknown_members_and_unstrict_json_are_refused(http: httpx2.AsyncC
     for text in ('{"notes": NaN}', '{"notes": "a", "notes": "b"}', "{", ""):
         answer = await http.patch("/api/properties/p1", content=text, headers={"content-type": "application/json"})
         refused(answer, 422, "invalid_input")
+
+
+async def linked(http: httpx2.AsyncClient) -> dict[str, str]:
+    """A property linked to the listing, and the reference that this is."""
+    await given(http, "p1")
+    await link(http)
+    return {"mls_property_id": LISTING, "crm_property_id": "p1"}
+
+
+async def test_platform_that_is_known_but_not_linked_here_is_in_step_with_nothing(
+    http: httpx2.AsyncClient,
+) -> None:
+    await linked(http)
+    await http.post("/api/properties", json={"id": "h", "platform": "hub"})
+
+    for body in (
+        {"mls_property_id": "other", "platform": "default"},
+        {"mls_property_id": "other"},
+        {"platform": "hub"},
+    ):
+        answer = await http.post("/sync-property", json=body)
+        assert (answer.status_code, answer.json()["crm_properties_updated"]) == (200, 0), body
+
+
+async def test_wrong_platform_is_404_before_anything_is_synced(http: httpx2.AsyncClient, conn: Any) -> None:
+    await linked(http)
+    await conn.execute("""UPDATE crm_properties SET fields = fields || '{"ListPrice": "9"}'""")
+
+    for body in ({"mls_property_id": LISTING, "platform": "x"}, {"platform": "x"}):
+        refused(await http.post("/sync-property", json=body), 404, "platform_not_found")
+
+    assert (await http.get("/api/properties/p1")).json()["fields"]["ListPrice"] == "9"
+
+
+REMOVE = ("DELETE", "/crm-property-reference")
+
+
+async def test_members_of_a_removal_may_come_by_body_and_query_together(http: httpx2.AsyncClient) -> None:
+    reference = await linked(http)
+    pairs: list[tuple[dict[str, str | None], dict[str, str]]] = [
+        ({"mls_property_id": LISTING}, {"crm_property_id": "p1"}),
+        ({}, reference),
+        ({**reference}, reference),
+        ({**reference, "platform": None}, {"platform": "default"}),
+    ]
+    for body, query in pairs:
+        answer = await http.request(*REMOVE, json=body, params=query)
+        assert answer.status_code == 200, (body, query, answer.text)
+        await link(http)
+
+
+async def test_wrong_platform_in_the_query_is_404_whatever_the_body_has(http: httpx2.AsyncClient) -> None:
+    reference = await linked(http)
+
+    refused(await http.request(*REMOVE, json=reference, params={"platform": "wrong"}), 404, "crm_property_not_found")
+    refused(await http.delete(REMOVE[1], params=reference | {"platform": "wrong"}), 404, "crm_property_not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "query", "member"),
+    [
+        (*REMOVE, {"mls_property_id": LISTING, "crm_property_id": "p1"}, {"crm_property_id": "p2"}, "crm_property_id"),
+        ("POST", "/sync-property", {"mls_property_id": LISTING}, {"mls_property_id": "nope"}, "mls_property_id"),
+        ("POST", "/sync-property", {"platform": "default"}, {"platform": "x"}, "platform"),
+        ("DELETE", "/api/properties/p1/unlink-mls", {"restore_own": True}, {"restore_own": "false"}, "restore_own"),
+    ],
+)
+async def test_body_and_query_that_contradict_each_other_are_refused(
+    http: httpx2.AsyncClient, *, method: str, path: str, body: dict[str, Any], query: dict[str, str], member: str
+) -> None:
+    await linked(http)
+
+    told = refused(await http.request(method, path, json=body, params=query), 422, "invalid_input")
+
+    assert [error["field"] for error in told["errors"]] == [member]
+    assert (await http.get("/api/properties/p1")).json()["mls_property_id"] == LISTING
+
+
+async def test_unlinking_takes_its_member_by_body_too_and_no_other(http: httpx2.AsyncClient) -> None:
+    await linked(http)
+    path = "/api/properties/p1/unlink-mls"
+    bodies: list[Any] = [{"restore_own": True, "foo": 1}, {"restore_own": "yes"}, [], 7]
+    for body in bodies:
+        refused(await http.request("DELETE", path, json=body), 422, "invalid_input")
+
+    answer = await http.request("DELETE", path, json={"restore_own": True})
+
+    assert (answer.status_code, answer.json()["restored_own"]) == (200, True)
+    assert (await http.get("/api/properties/p1")).json()["values"]["City"] == "Bklyn"
+
+
+@pytest.mark.parametrize("body", [b"{nonsense", b'{"force": true}', b"[]", b"null", b"x"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/properties/p1/sync-from-mls"),
+        ("DELETE", "/api/properties/p1"),
+        ("DELETE", f"/api/mls-properties/{LISTING}"),
+        ("DELETE", "/api/keys/1"),
+    ],
+)
+async def test_body_where_none_is_taken_is_refused(
+    http: httpx2.AsyncClient, method: str, path: str, body: bytes
+) -> None:
+    await linked(http)
+
+    answer = await http.request(method, path, content=body, headers={"Content-Type": "application/json"})
+
+    assert [error["field"] for error in refused(answer, 422, "invalid_input")["errors"]] == ["body"]
+    assert (await http.get("/api/properties/p1")).json()["fields"]["ListPrice"] == "500000"
+    good = await http.request(method, path, content=b"{}", headers={"Content-Type": "application/json"})
+    assert good.status_code in {200, 204, 404}, good.text
+
+
+@pytest.mark.parametrize("tail", ["\\u0000", "\\ud800"])
+async def test_id_with_what_cannot_be_stored_names_nothing(http: httpx2.AsyncClient, tail: str) -> None:
+    await linked(http)
+    headers = {"Content-Type": "application/json"}
+    listing, crm_id = f'"mls_property_id": "{LISTING}{tail}"', f'"crm_property_id": "p1{tail}"'
+    good, p1 = f'"mls_property_id": "{LISTING}"', '"crm_property_id": "p1"'
+    platform = f'"platform": "default{tail}"'
+    for method, path, body, code in (
+        ("POST", "/api/properties/p1/link-mls", listing, "listing_not_found"),
+        ("POST", "/crm-property-reference", f"{listing}, {p1}", "listing_not_found"),
+        ("POST", "/crm-property-reference", f"{good}, {crm_id}", "crm_property_not_found"),
+        ("POST", "/crm-property-reference", f"{good}, {p1}, {platform}", "platform_not_found"),
+        ("DELETE", "/crm-property-reference", f"{listing}, {p1}", "listing_not_found"),
+        ("DELETE", "/crm-property-reference", f"{good}, {crm_id}", "crm_property_not_found"),
+        ("DELETE", "/crm-property-reference", f"{good}, {p1}, {platform}", "platform_not_found"),
+        ("POST", "/sync-property", listing, "listing_not_found"),
+        ("POST", "/sync-property", platform, "platform_not_found"),
+    ):
+        refused(await http.request(method, path, content=f"{{{body}}}".encode(), headers=headers), 404, code)
+    for query in ({"mls_property_id": f"{LISTING}\x00"}, {"platform": "default\x00"}):
+        assert (await http.post("/sync-property", params=query)).status_code == 404
+    new = f'{{"id": "new{tail}", "notes": "n{tail}"}}'
+    made = await http.post("/api/properties", content=new.encode(), headers=headers)
+    assert (made.status_code, made.json()["id"], made.json()["notes"]) == (201, "new", "n")  # in its normal form

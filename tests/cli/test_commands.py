@@ -50,7 +50,7 @@ def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def json_lines(*records: Mapping[str, Any]) -> bytes:
+def json_lines(*records: object) -> bytes:
     return b"".join(orjson.dumps(record) + b"\n" for record in records)
 
 
@@ -105,6 +105,22 @@ def test_ingest_ends_with_one_line_of_json_with_every_number(run: Run) -> None:
     assert set(numbers) >= {"crm_updated", "changes", "seconds", "run_id", "status", "recognised", "recognised_share"}
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_run_of_which_nothing_could_be_read_fails_and_says_so(run: Run, tmp_path: Path, jobs: int) -> None:
+    (tmp_path / "e.json").write_text('{"error": "unauthorized"}')
+
+    done = run("ingest", "e.json", *INGEST, "--jobs", jobs, "--json", code=1)
+
+    assert last_json(done)["status"] == "failed"
+    assert "none of the records could be read" in done.stderr
+
+
+def test_record_that_cannot_be_read_beside_good_ones_fails_nothing(run: Run) -> None:
+    done = run("ingest", "-", *INGEST, "--json", stdin=json_lines(a_listing("L1"), {"error": "unauthorized"}))
+
+    assert (last_json(done)["status"], last_json(done)["quarantined"]) == ("succeeded", 1)
+
+
 def test_quarantine_shows_line_reason_and_payload_and_can_be_retried(run: Run) -> None:
     done = run("ingest", "-", *INGEST, stdin=json_lines(a_listing("L1"), a_listing("L2", ListPrice="a lot")))
     assert "quarantine list" in done.stderr
@@ -112,6 +128,11 @@ def test_quarantine_shows_line_reason_and_payload_and_can_be_retried(run: Run) -
     listed = json.loads(run("quarantine", "list", "--json").stdout)
     assert (listed["position"], listed["reason"], listed["field_name"]) == (2, "bad_value", "ListPrice")
     assert json.loads(listed["payload"])["ListPrice"] == "a lot"
+    shown = run("quarantine", "show", listed["quarantine_id"]).stdout
+    assert '"ListPrice":"a lot"' in shown
+    assert "bad_value" in shown
+    assert json.loads(run("quarantine", "show", listed["quarantine_id"], "--json").stdout) == listed
+    assert "no quarantined record" in run("quarantine", "show", 99, code=1).stderr
     assert "1 still broken" in run("quarantine", "retry", code=1).stdout
     assert "no quarantined record" in run("quarantine", "retry", 99, code=1).stderr
 
@@ -152,7 +173,8 @@ def test_missing_file_is_a_clear_error(run: Run) -> None:
 
 def test_dry_run_prints_the_diff_and_writes_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(json_lines(a_listing("L1")))
-    (tmp_path / "b.jsonl").write_bytes(json_lines(a_listing("L1", ListPrice=450000), a_listing("L2"), {"nope": 1}))
+    changed, broken = a_listing("L1", ListPrice=450000), a_listing("L3", YearBuilt="old")
+    (tmp_path / "b.jsonl").write_bytes(json_lines(changed, [], a_listing("L2"), broken))
     run("ingest", "a.jsonl", *INGEST)
     run("crm", "import", write_csv(tmp_path / "crm.csv", {"id": "a"}))
     run("link", "a", id_of("L1"))
@@ -161,13 +183,19 @@ def test_dry_run_prints_the_diff_and_writes_nothing(run: Run, tmp_path: Path) ->
     done = run("ingest", "b.jsonl", *INGEST, "--dry-run", "--json")
 
     *changes, numbers = map(json.loads, done.stdout.splitlines())
-    assert [(c["type"], c["field"], c["previous"], c["new"]) for c in changes] == [
-        ("price", "ListPrice", "500000", "450000"),
-        ("new", None, None, None),
+    names = ("type", "position", "field", "previous", "new", "reason")
+    assert [tuple(c.get(name) for name in names) for c in changes] == [
+        ("price", None, "ListPrice", "500000", "450000", None),
+        ("quarantined", 2, None, None, None, "not_an_object"),
+        ("new", None, None, None, None, None),
+        ("quarantined", 4, "YearBuilt", None, None, "bad_value"),
     ]
-    assert (numbers["new"], numbers["changed"], numbers["quarantined"], numbers["crm_updated"]) == (1, 1, 1, 1)
+    assert (numbers["new"], numbers["changed"], numbers["quarantined"], numbers["crm_updated"]) == (1, 1, 2, 1)
     assert run("status", "--json").stdout == before
-    assert "ListPrice\t500000 -> 450000" in run("ingest", "b.jsonl", *INGEST, "--dry-run").stdout
+    told = run("ingest", "b.jsonl", *INGEST, "--dry-run")
+    assert "ListPrice\t500000 -> 450000" in told.stdout
+    assert "quarantined\tL3\tYearBuilt\tb.jsonl:4: bad_value: " in told.stdout
+    assert "quarantine list" not in told.stderr, "nothing is there"
 
 
 def test_several_files_are_one_run(run: Run, tmp_path: Path) -> None:
@@ -209,6 +237,18 @@ def test_import_and_link_errors_are_told_by_line_and_the_rest_is_done(run: Run, 
     assert "1 linked" in run("link", "--file", links, code=1).stdout
 
 
+def test_row_that_is_no_csv_is_an_error_of_its_own_and_the_rest_is_done(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "crm.csv").write_text('id,address,notes\nd1,1 Main,ok\nd2,2 Main,"bad"x\nd3,3 Main,ok\n')
+    (tmp_path / "links.csv").write_text('crm_id,listing_key\nd1,K1\nd2,"K1"x\nd3,K1\n')
+    run("ingest", "-", *INGEST, stdin=json_lines(a_listing("K1")))
+
+    made = last_json(run("crm", "import", "crm.csv", "--json", code=1))
+    linked = last_json(run("link", "--file", "links.csv", "--json", code=1))
+
+    assert (made["made"], [(e["line"], e["code"]) for e in made["errors"]]) == (2, [(3, "bad_csv")])
+    assert (linked["linked"], [(e["line"], e["code"]) for e in linked["errors"]]) == (2, [(3, "bad_csv")])
+
+
 def test_edit_and_override_by_hand(run: Run) -> None:
     run("ingest", "-", *INGEST, stdin=json_lines(a_listing("L1")))
     run("crm", "import", "/dev/stdin", stdin=b"id\na\n")
@@ -241,7 +281,45 @@ def test_errors_name_what_to_do(run: Run) -> None:
     assert "listings list" in run("link", "a", "b", code=1).stderr
     assert "--complete" in run("ingest", "--help").stdout
     run("ingest", "-", code=2)
-    assert "America/New_York" in run("ingest", "-", *INGEST, "--time-zone", "Mars/Olympus", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("ingest", "-", *INGEST, "--time-zone", "Mars/Olympus"), "America/New_York"),
+        (("ingest", "-", *INGEST, "--time-zone", "America"), "America/New_York"),
+        (("quarantine", "retry", "--time-zone", "America"), "America/New_York"),
+        (("ingest", "-", *INGEST, "--dry-run", "--location", ""), "--location"),
+        (("ingest", "-", *INGEST, "--source", ""), "--source"),
+        (("sync", "a", "--platform", "nosuch"), "--platform"),
+        (("--log-level", "foo", "status"), "warning"),
+    ],
+)
+def test_bad_value_of_an_option_is_the_command_lines_fault(run: Run, args: tuple[str, ...], told: str) -> None:
+    assert told in run(*args, code=2).stderr
+
+
+def test_closed_standard_streams_stop_nothing(database_dsn: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": database_dsn, "MLS_CRM_SYNC_ALLOW_UNSAFE_DATABASE": "1"}
+    command = f"{sys.executable} -m mls_crm_sync"
+
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} status {closed}"], env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, (closed, done.stderr)
+    done = subprocess.run(["sh", "-c", f"{command} nosuch <&- >&- 2>&-"], env=environment, check=False)
+    assert done.returncode == 2
+
+
+def test_file_whose_name_is_no_text_is_read_like_any_other(run: Run, tmp_path: Path) -> None:
+    name = os.fsdecode(b"day\xff.jsonl")
+    (tmp_path / name).write_bytes(json_lines(a_listing("L1"), {"nope": 1}))
+
+    numbers = last_json(run("ingest", name, *INGEST, "--json"))
+
+    assert (numbers["new"], numbers["quarantined"]) == (1, 1)
+    assert json.loads(run("quarantine", "list", "--json").stdout)["origin"] == "day\ufffd.jsonl"
 
 
 def test_database_that_is_away_is_said_so() -> None:
@@ -268,3 +346,13 @@ def _commands(command: Any, prefix: str = "") -> Iterator[str]:
             yield from _commands(sub, f"{prefix}{name} ")
         else:
             yield prefix + name
+
+
+def test_filter_word_that_there_is_not_is_an_error(run: Run) -> None:
+    for command, known in (
+        (("crm", "list", "--sync-status", "lost"), "not_linked"),
+        (("listings", "list", "--status", "lost"), "StandardStatus"),
+    ):
+        ended = run(*command, code=1)
+
+        assert known in ended.stderr

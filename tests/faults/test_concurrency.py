@@ -187,11 +187,11 @@ async def test_link_waits_for_an_ingest_of_its_listing_and_copies_what_that_wrot
     await deliver(db, a_listing())
     await a_crm(db, "a")
     async with conn.transaction():
-        await listings.lock(conn, [id_of()])
+        await listings.lock(conn, {id_of(): None})
         linking = asyncio.create_task(a_link(db, "a"))
         await asyncio.sleep(0.2)
         assert not linking.done(), "the listing is being written"
-        await conn.execute("""UPDATE mls_properties SET fields = fields || '{"ListPrice": "7"}'""")
+        await conn.execute("""UPDATE mls_properties SET fields = (fields::jsonb || '{"ListPrice": "7"}')::text""")
 
     await linking
 
@@ -221,11 +221,11 @@ async def test_clock_of_a_record_whose_listing_changed_meanwhile_is_decided_anew
     await deliver(db, a_listing())
     newest = a_listing(ModificationTimestamp="2026-03-09T00:00:00Z")
     async with conn.transaction():
-        await listings.lock(conn, [id_of()])
+        await listings.lock(conn, {id_of(): None})
         late = asyncio.create_task(deliver(db, newest))
         await asyncio.sleep(0.3)
         assert not late.done()
-        await conn.execute("""UPDATE mls_properties SET fields = fields || '{"ListPrice": "7"}'""")
+        await conn.execute("""UPDATE mls_properties SET fields = (fields::jsonb || '{"ListPrice": "7"}')::text""")
         await conn.execute(
             "UPDATE mls_state SET digest = 'other', content_hash = 'other', source_modified_at = '2026-03-05'"
         )

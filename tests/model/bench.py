@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, TypeVar
@@ -29,6 +30,7 @@ class Bench:
     tables: Sequence[str]  # of the database
     hashes: Hashes = field(default_factory=Hashes)
     operations: int = 0
+    seen: Counter[str] = field(default_factory=Counter)  # what the search has come to, so that it can't look at nothing
     found_at: int | None = None  # the operation after which model and database differed for the first time
     normalisers: Mapping[str, Normaliser] = field(
         default_factory=lambda: {n: normaliser_of(t) for n, t in TABLES.items()}

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from mls_crm_sync.store import crm_properties
+from mls_crm_sync.store import crm_properties, payloads
 from mls_crm_sync.store import quarantine as quarantine_store
 from mls_crm_sync.store.database import Connection, Row
-from mls_crm_sync.store.listings import unpack_payload
 from model.crm_side import Model
 from model.pieces import Table
 from model.world import Place
 
 _LISTINGS = """
-    SELECT p.property_id, p.source, p.source_key, p.fields, p.payload IS NULL AS empty, p.first_seen_at,
-           p.last_changed_at, p.purged_at IS NOT NULL AS purged, s.content_hash, s.norm_version, s.source_modified_at,
+    SELECT p.property_id, p.source, p.source_key, p.fields::json,
+           p.standard_status, p.listing_id, p.city, p.postal_code,
+           p.payload IS NULL AS empty, p.first_seen_at, p.last_changed_at, p.purged_at IS NOT NULL AS purged,
+           s.content_hash, s.norm_version, s.source_modified_at,
            l.source AS home_source, l.name AS home_name,
            ARRAY(SELECT c.id FROM crm_properties AS c WHERE c.mls_property_id = p.property_id ORDER BY c.id) AS crm_ids
     FROM mls_properties AS p JOIN mls_state AS s USING (property_id) JOIN locations AS l USING (location_id)
@@ -102,7 +103,7 @@ class Comparison:
         for row in await self._conn.fetch(_PAYLOADS):
             listing = model.listings[row["property_id"]]
             clocks = {name for table in tables.values() for name in table.kinds if table.volatile(name)}
-            kept = set(unpack_payload(row["payload"])) - clocks
+            kept = set(payloads.unpack(row["payload"])) - clocks
             same(f"members of the payload of {listing.key}", set(listing.payload) - clocks, kept)
 
     def _time(self, what: str, tick: int | None, at: datetime | None) -> None:
@@ -145,6 +146,10 @@ class Comparison:
                 "home_source": listing.home.source,
                 "home_name": listing.home.name,
                 "crm_ids": model.crm_of([listing_id]),
+                "standard_status": listing.fields.get("StandardStatus"),
+                "listing_id": listing.fields.get("ListingId"),
+                "city": listing.fields.get("City"),
+                "postal_code": listing.fields.get("PostalCode"),
             }
             same(what, expected, _part(row, expected))
             self._hashes.check(what, listing.hash, row["content_hash"])
@@ -202,7 +207,8 @@ class Comparison:
         same("last_shown_at", expected, found)
 
     async def _quarantine(self, model: Model) -> None:
-        """Open rows are told by place and bytes; of rows that are closed there may be several."""
+        """Rows are told by place, bytes and beginning; open ones by place and bytes alone."""
+        self.quarantine_ids.clear()
         rows = {}
         for row in await self._conn.fetch(_QUARANTINE):
             data = quarantine_store.unpack(row["payload"])
@@ -216,8 +222,8 @@ class Comparison:
                 differ(what, "a row", None)
             row = found
             self.quarantine_ids[number] = row["quarantine_id"]
-            expected = (*kept.trouble, kept.run, kept.position, kept.times, False)
-            columns = ("reason", "field_name", "run_id", "position", "times", "truncated")
+            expected = (*kept.trouble, kept.run, kept.position, kept.times, False, kept.clock)
+            columns = ("reason", "field_name", "run_id", "position", "times", "truncated", "source_modified_at")
             same(what, expected, tuple(row[name] for name in columns))
             self._time(f"{what}: first_at", kept.first, row["first_at"])
             self._time(f"{what}: last_at", kept.last, row["last_at"])

@@ -115,7 +115,7 @@ class Model(Reference):
             setattr(crm, name, value)
         crm.own = _merged(crm.own, own)
         crm.overrides = _merged(crm.overrides, {name: over.form for name, over in overrides.items()})
-        details = {name: _details(over, crm.fields.get(name), now) for name, over in overrides.items()}
+        details = {name: _details(over, crm, name, now) for name, over in overrides.items()}
         crm.override_details = _merged(crm.override_details, details)
         crm.version, crm.updated = crm.version + 1, self.tick
         return crm.version
@@ -157,10 +157,13 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in {**before, **change}.items() if value is not None}
 
 
-def _details(over: Over, mls_value: object, now: datetime) -> dict[str, Any] | None:
+def _details(over: Over, crm: Crm, name: str, now: datetime) -> dict[str, Any] | None:
+    """An override that was made before there was a link and a value of the MLS has none that could change."""
     if over.form is None:
         return None
-    details = {"mls_value": mls_value, "at": _text(now), "by": over.by, "reason": over.reason}
+    details = {"at": _text(now), "by": over.by, "reason": over.reason}
+    if crm.listing is not None or name in crm.fields:
+        details["mls_value"] = crm.fields.get(name)
     return details if over.expires is None else {**details, "expires_at": _text(over.expires)}
 
 

@@ -8,7 +8,6 @@ moved alone or are missing, and records that nobody can read. Randomness comes i
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,11 +27,14 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LOCAL = timedelta(hours=-5)  # of the zone above from November to March
 LOCAL_HOURS = 24 * 60
 
+FAR = datetime(2999, 1, 1, tzinfo=UTC)
+"""A clock that nobody believes."""
+
 _NO_TIMES = ('"yesterday"', "1767225600", '"2026-03-06"', '"20260306T000000Z"', '"2026-W10-5T00:00:00Z"')
 
 MOODS = (
     "same", "same", "noise", "noise", "noise", "respelled", "reordered", "changed", "changed", "changed", "sold", "cleared",  # noqa: E501
-    "shorter", "older", "older", "clock", "timeless", "unknown", "again", "fresh", "refused", "garbage",
+    "shorter", "older", "older", "clock", "timeless", "unknown", "again", "fresh", "refused", "garbage", "ahead",
 )  # fmt: skip
 
 
@@ -79,20 +81,56 @@ class Record:
                 return Trouble("bad_value", name)
         if self.pieces.get("ModificationTimestamp", pieces.plain("ModificationTimestamp", "null", None)).form is BAD:
             return Trouble("bad_value", "ModificationTimestamp")
+        if self.clock is not None and self.clock >= FAR:
+            return Trouble("clock_ahead", "ModificationTimestamp")
         return None
 
+    @property
+    def whose(self) -> str | None:
+        """The listing that the record names, if it can be read that far."""
+        return self.id if self.trouble is None else None
+
+    @property
+    def believed_clock(self) -> datetime | None:
+        """What its clock says, where anybody believes it."""
+        return self.clock if self.trouble is None and self.clock != FAR else None
+
+    def says(self, table: Table) -> object:
+        """Tells it from another record that is set aside; noise does not count where it can be told from the rest."""
+        if self.trouble is not None and self.trouble.reason != "missing_key":
+            return self.data
+        return {name: piece.rewritten for name, piece in self.members if not table.volatile(name)}
+
     def clothes(self, table: Table) -> object:
-        """What recognition by bytes compares, or None where the bytes alone do not tell."""
+        """What recognition by bytes compares first, or None where the bytes alone do not tell."""
         if not self._plain():
             return None
-        worn = [(name, piece) for name, piece in self.members if not table.volatile(name)]
-        rest = tuple((name, piece.raw) for name, piece in worn if name != "Media")
-        return table.name, rest, [piece.clothes for name, piece in worn if name == "Media"]
+        return table.name, {name: piece.raw for name, piece in self.members if not table.volatile(name)}
+
+    def essence(self, table: Table) -> Mapping[str, object]:
+        """What it compares then."""
+        return {name: piece.essence for name, piece in self.members if not table.volatile(name)}
+
+    def kept(self, table: Table) -> Mapping[str, object]:
+        """The same of what is kept of it: a record is written again where something had to be taken out."""
+        if any("\\u0000" in piece.raw for _, piece in self.members):
+            return rewritten(table, self.pieces)
+        return self.essence(table)
+
+    def can_be_sighted(self, table: Table) -> bool:
+        """Whether its key and clock can be told by its bytes."""
+        wrong = self.wrong(table)
+        return self.trouble is None and self._plain() and (wrong is None or wrong.field != "ModificationTimestamp")
 
     def _plain(self) -> bool:
         stamp = self.pieces.get("ModificationTimestamp")
         told = stamp is None or stamp.raw == "null" or stamp.form is not None
         return told and self.pieces["ListingKey"].raw == f'"{self.key}"' and self.key.isalnum()
+
+
+def rewritten(table: Table, members: Mapping[str, Piece]) -> Mapping[str, object]:
+    """The essence of a payload that was put together."""
+    return {name: piece.rewritten for name, piece in members.items() if not table.volatile(name)}
 
 
 class Author:
@@ -147,6 +185,20 @@ class Author:
         new = self._with(last, {name: pieces.some(rng, name) for name in ("StandardStatus", "MlsStatus")})
         return self._clocked(rng, new, self._hours)
 
+    def _repriced(self, rng: Random, last: Record) -> Record:
+        return self._clocked(rng, self._with(last, {"ListPrice": pieces.some(rng, "ListPrice")}), self._hours)
+
+    def _away(self, rng: Random, last: Record) -> Record:
+        return self._in_status(rng, last, ("Pending", "Hold", "Withdrawn", "Closed", "Expired", "Canceled"))
+
+    def _back(self, rng: Random, last: Record) -> Record:
+        return self._in_status(rng, last, ("Active",))
+
+    def _in_status(self, rng: Random, last: Record, statuses: tuple[str, ...]) -> Record:
+        status = rng.choice(statuses)
+        piece = pieces.plain("StandardStatus", f'"{status}"', status)
+        return self._clocked(rng, self._with(last, {"StandardStatus": piece}), self._hours)
+
     def _cleared(self, rng: Random, last: Record) -> Record:
         names = rng.sample((*pieces.ORDINARY, "Media"), rng.randint(1, 3))
         return self._with(last, {name: pieces.empty(rng, name) for name in names})
@@ -177,17 +229,25 @@ class Author:
         return self._with(last, dict([pieces.refused(rng)]))
 
     def _garbage(self, rng: Random, last: Record) -> Record:
-        nameless = _without(last, "ListingKey").data.decode()
-        text, reason, field = rng.choice(
+        if rng.random() < 0.4:
+            nobody = pieces.plain("ListingKey", rng.choice(("null", '""', '" "')), None)
+            nameless = (
+                _without(last, "ListingKey") if rng.random() < 0.5 else replace(last, members=(("ListingKey", nobody),))
+            )
+            return replace(nameless, trouble=Trouble("missing_key", "ListingKey"), text=nameless.data.decode())
+        text, reason = rng.choice(
             (
-                (last.data.decode()[:-2], "not_json", None),
-                (f"[{rng.randint(1, 3)}]", "not_an_object", None),
-                ('{"ListingKey":"A","City":"x","City":"y"}', "duplicate_member", None),
-                (nameless, "missing_key", "ListingKey"),
-                (json.dumps({"ListingKey": rng.choice((None, "", " "))}), "missing_key", "ListingKey"),
+                (last.data.decode()[:-2], "not_json"),
+                (f"[{rng.randint(1, 3)}]", "not_an_object"),
+                ('{"X_Local":1,"City":"x","City":"y"}', "duplicate_member"),
             )
         )
-        return replace(last, trouble=Trouble(reason, field), text=text)
+        return replace(last, trouble=Trouble(reason, None), text=text)
+
+    def _ahead(self, rng: Random, last: Record) -> Record:
+        changed = last if rng.random() < 0.5 else self._changed(rng, last)
+        stamp = pieces.plain("ModificationTimestamp", f'"{FAR:%Y-%m-%dT%H:%M:%SZ}"', FAR)
+        return self._with(changed, {"ModificationTimestamp": stamp})
 
     def _with(self, record: Record, members: Mapping[str, Piece]) -> Record:
         changed = replace(record, members=tuple({**dict(record.members), **members}.items()))

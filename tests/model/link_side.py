@@ -52,6 +52,8 @@ class LinkSide(World):
         for crm_id, listing in done:
             self._close(crm_id)
             row = self.crm[crm_id]
+            if row.listing is not None:
+                self.tell("property.unlinked", crm_id, row.listing)
             row.listing, row.updated, row.version = listing, self.tick, row.version + 1
             self.links.append(Link(crm_id, listing, self.tick))
             self.tell("property.linked", crm_id, listing)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from mls_crm_sync.core.errors import Refused
 from mls_crm_sync.core.listing import Normaliser
@@ -74,11 +74,23 @@ class Machine(RuleBasedStateMachine):
         """Do it in the model and in the product, compare what they answer, then all there is."""
         self._bench.operations += 1
         try:
-            same(f"{what}: answer", _expected(expect), self._bench.run(_answer(act)))
+            expected = _expected(expect)
+            same(f"{what}: answer", expected, self._bench.run(_answer(act)))
+            self._note(what, expected)
             self._bench.run(self._comparison.check(self._model, self._table))
         except Discrepancy:
             self._bench.found_at = self._bench.found_at or self._bench.operations
             raise
+
+    def _note(self, what: str, expected: object) -> None:
+        seen = self._bench.seen
+        seen.update(f"change: {row.type}" for row in self._model.history)
+        seen.update(f"event: {told.type}" for told in self._model.events)
+        seen.update(f"status: {self._model.status_of(crm_id)}" for crm_id in self._model.crm)
+        seen[f"{what}: {expected if str(expected).startswith('refused') else 'done'}"] += 1
+
+    def _note_counts(self, what: str, counts: Counts) -> None:
+        self._bench.seen.update({f"{what}: {name}": n for name, n in vars(counts).items() if isinstance(n, int)})
 
     @property
     def _normaliser(self) -> Normaliser:
@@ -104,6 +116,7 @@ class Machine(RuleBasedStateMachine):
                 self._bench.db, self._reader(place.source), _pages(sheets), location=place.name, complete=complete
             )
             compare_counts(expected[0].counts, result.tally)
+            self._note_counts("ingest", expected[0].counts)
             await self._compare_run(result, expected[0].outcome)
             return result.status
 
@@ -165,8 +178,51 @@ class Machine(RuleBasedStateMachine):
         self._table = TABLES[name]
         self._deliver(Place(source, LOCATIONS[0]), self._write(source, drawn), 6, complete=False)
 
+    @rule(
+        crm_id=st.sampled_from(CRM_IDS),
+        mood=st.sampled_from(("changed", "sold", "sold", "cleared", "older")),
+        seed=seeds,
+    )
+    def change_what_is_linked(self, crm_id: str, mood: str, seed: int) -> None:
+        self._change_what_is_linked(crm_id, mood, seed)
+
+    def _change_what_is_linked(self, crm_id: str, mood: str, seed: int) -> None:
+        listing = self._model.listings.get(str(getattr(self._model.crm.get(crm_id), "listing", None)))
+        if listing is not None:
+            written = self._write(listing.source, [(listing.key, mood, seed)])
+            self._deliver(listing.home, written, 1, complete=False)
+
+    @rule(crm_id=st.sampled_from(CRM_IDS), seed=seeds)
+    def reprice_under_an_override(self, crm_id: str, seed: int) -> None:
+        rng = Random(seed)
+        self._edit(rng, crm_id, {}, {}, {"ListPrice": crm_requests.override(rng, "ListPrice")})
+        self._change_what_is_linked(crm_id, "repriced", seed)
+
+    @rule(crm_id=st.sampled_from(CRM_IDS), seed=seeds)
+    def take_off_the_market_and_bring_back(self, crm_id: str, seed: int) -> None:
+        self._change_what_is_linked(crm_id, "away", seed)
+        self._change_what_is_linked(crm_id, "back", seed)
+
+    @rule(name=st.sampled_from(sorted(TABLES)), source=sources, drawn=records, between=st.booleans())
+    def upgrade_to_what_can_read_them(
+        self,
+        name: str,
+        source: str,
+        drawn: list[tuple[str, str, int]],
+        between: bool,  # noqa: FBT001 - hypothesis passes by name
+    ) -> None:
+        self._table = TABLES["stricter"]
+        self._deliver(Place(source, LOCATIONS[0]), self._write(source, drawn), 6, complete=False)
+        self._table = TABLES[name]
+        if between:
+            self._deliver(Place(source, LOCATIONS[1]), self._write(source, drawn[:1]), 6, complete=False)
+        self._retry(source)
+
     @rule(source=sources)
     def try_quarantined_records_again(self, source: str) -> None:
+        self._retry(source)
+
+    def _retry(self, source: str) -> None:
         numbers = _one_of_each_listing(self._model.set_aside, source)
         chosen = [self._model.set_aside[n] for n in numbers]
         ids = [self._comparison.quarantine_ids[n] for n in numbers]
@@ -181,6 +237,7 @@ class Machine(RuleBasedStateMachine):
             zone = _zone(source)
             done = await quarantine_verbs.retry(self._bench.db, self._normaliser, ids, time_zone=zone)
             compare_counts(expected[0], done.tally)
+            self._note_counts("retry", expected[0])
             return done.tried, done.resolved
 
         self._step(expect, act, "retry")
@@ -338,6 +395,7 @@ class Machine(RuleBasedStateMachine):
             "edit",
         )
 
+    @precondition(lambda self: len(self._model.crm) > len(CRM_IDS) // 2)
     @rule(crm_id=st.sampled_from(CRM_IDS))
     def delete(self, crm_id: str) -> None:
         self._step(lambda: self._model.delete(crm_id), lambda: crm.delete(self._bench.db, crm_id), "delete")

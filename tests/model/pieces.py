@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from random import Random
 from typing import Any, Final, TypeAlias
 
@@ -24,12 +25,12 @@ CLEARED = ("null", '""')
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One member's value. `clothes` is what recognition by bytes sees of it."""
+    """One member's value. `photos` are those of media, without what signs and dates them."""
 
     raw: str
     kind: str
     form: Form
-    clothes: object
+    photos: tuple[str, ...] | None = None
 
     def as_(self, kind: str) -> Form:
         """The normal form where the table says `kind` of this field."""
@@ -37,17 +38,33 @@ class Piece:
 
     @property
     def essence(self) -> object:
-        """What remains when spelling of JSON and order of a list are taken away; tells payloads apart."""
-        if not isinstance(self.clothes, str):
-            return self.clothes
-        value = json.loads(self.raw, parse_float=str)
-        return json.dumps(sorted(map(json.dumps, value)) if isinstance(value, list) else value, sort_keys=True)
+        """What remains when the noise of media and the order of a list of texts are taken away."""
+        return _essence(self.raw) if self.photos is None else self.photos
+
+    @property
+    def rewritten(self) -> object:
+        """The essence of the same value when it was parsed and written again, cleaned."""
+        if self.photos is not None:
+            return self.photos
+        value = json.loads(self.raw.replace("\\u0000", ""), parse_float=Decimal)
+        again = (
+            str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        )
+        return _essence(again)
+
+
+def _essence(raw: str) -> str:
+    value = json.loads(raw)
+    texts = isinstance(value, list) and {type(item) for item in value} == {str}
+    return json.dumps(sorted(value)) if texts else raw
 
 
 def _read_as(kind: str, raw: str, form: Form) -> Form:
     if kind == "decimal":  # of an integer
         return None if form is None else str(form)
     value = json.loads(raw)  # as text
+    if value == []:
+        return None
     if isinstance(value, bool | list | dict):
         return BAD
     return (str(value).strip() if value is not None else "") or None
@@ -203,7 +220,7 @@ _CATEGORIES = (None, "Photo", "Floor Plan")
 
 
 def plain(name: str, raw: str, form: Form) -> Piece:
-    return Piece(raw, _kind(name), form, raw)
+    return Piece(raw, _kind(name), form)
 
 
 def some(rng: Random, name: str) -> Piece:
@@ -218,7 +235,7 @@ def empty(rng: Random, name: str) -> Piece:
     """What clears a field."""
     lists = ("[]",) if name in {"Cooling", "Media", "PropertySubType"} else ()
     raw = rng.choice((*CLEARED, *lists))
-    return Piece(raw, _kind(name), None, () if name == "Media" and raw == "[]" else raw)
+    return Piece(raw, _kind(name), None)
 
 
 def refused(rng: Random) -> tuple[str, Piece]:
@@ -241,8 +258,7 @@ def redressed(rng: Random, piece: Piece) -> Piece:
     """The same photos with other signatures, clocks and places in the list: noise."""
     if not isinstance(piece.form, list):
         return piece
-    items = [json.loads(item) for item in sorted(map(str, piece.clothes))]  # type: ignore[call-overload]  # a tuple: see _media
-    return _media(rng, items)
+    return _media(rng, [json.loads(photo) for photo in piece.photos or ()])
 
 
 def _kind(name: str) -> str:
@@ -258,13 +274,13 @@ def _album(rng: Random) -> list[dict[str, Any]]:
 
 
 def _media(rng: Random, items: list[dict[str, Any]]) -> Piece:
-    """`clothes` are the items without signature and clock, in no order; `form` is sorted, without URLs."""
+    """`photos` are the items without signature and clock, in no order; `form` is sorted, without URLs."""
     written = [_item(rng, item) for item in rng.sample(items, len(items))]
     ordered = sorted(items, key=lambda i: (i["order"] is None, i["order"] or 0, i["key"]))
     names = {"MediaKey": "key", "Order": "order", "MediaCategory": "category"}
     form = [{n: item[mine] for n, mine in names.items() if item[mine] is not None} for item in ordered]
-    clothes = tuple(sorted(json.dumps(item, sort_keys=True) for item in items))
-    return Piece(f"[{','.join(written)}]", "media", form, clothes)
+    photos = tuple(sorted(json.dumps(item, sort_keys=True) for item in items))
+    return Piece(f"[{','.join(written)}]", "media", form, photos)
 
 
 def _item(rng: Random, item: Mapping[str, Any]) -> str:

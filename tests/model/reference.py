@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from model.deliveries import Record
+from model.deliveries import Record, rewritten
 from model.link_side import LinkSide
 from model.pieces import BAD, Piece, Table
 from model.world import History, Listing, Place, Refusal, SetAside, Told, differing, hash_of
@@ -56,7 +56,8 @@ class Run:
     place: Place
     table: Table
     counts: Counts
-    as_of: Mapping[bytes, int] = field(default_factory=dict)  # when a record that is tried again was set aside
+    as_of: int | None = None  # of a retry: when its records were set aside
+    shown: set[str] = field(default_factory=set)  # listings whose records could be read, or were known unread
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class _Changes:
 
     rows: list[History] = field(default_factory=list)
     looked_at: bool = False  # by a table that it was not stored by
+    of_the_past: bool = False  # an older revision came, or one that was superseded
 
 
 class Reference(LinkSide):
@@ -83,10 +85,9 @@ class Reference(LinkSide):
         self, table: Table, place: Place, pages: Sequence[Sequence[tuple[int, Record]]], *, complete: bool
     ) -> Ended:
         run = self._start(table, place)
-        shown = {r.id for page in pages for _, r in page if r.wrong(table) is None}
         self._read(run, pages)
-        if shown:
-            self._end_pass(place, shown)
+        if run.shown:
+            self._end_pass(place, run.shown)
         counts = run.counts
         unread = counts.quarantined
         outcome = "complete" if complete and not unread else "unproven"
@@ -97,25 +98,25 @@ class Reference(LinkSide):
         total, resolved = Counts(), 0
         for (place, _), group in groupby(sorted(chosen, key=_origin), key=lambda q: (q.place, q.run)):
             rows = list(group)
-            run = self._start(table, place, {q.record.data: q.last for q in rows})
+            run = self._start(table, place, min(q.last for q in rows))
             self._read(run, [[(q.position, q.record) for q in rows]])
             total.add(run.counts)
             self.tick += 1
             for row in rows:
-                if row.run != run.number:
+                if row.tried_by != run.number:
                     row.resolved = self.tick
                     resolved += 1
         return len(chosen), resolved, total
 
-    def _start(self, table: Table, place: Place, as_of: Mapping[bytes, int] | None = None) -> Run:
+    def _start(self, table: Table, place: Place, as_of: int | None = None) -> Run:
         self.runs += 1
-        return Run(self.runs, place, table, Counts(), as_of or {})
+        return Run(self.runs, place, table, Counts(), as_of)
 
     def _read(self, run: Run, pages: Sequence[Sequence[tuple[int, Record]]]) -> None:
         before = len(self.history)
         for page in pages:
             twice = {key for key, n in Counter(r.id for _, r in page if r.wrong(run.table) is None).items() if n > 1}
-            for batch in _batches(page, run.table):
+            for batch in _batches(page):
                 self._transaction(run, batch, twice)
         types = {(h.listing, h.type) for h in self.history[before:]}
         run.counts.changes = Counter(type_ for _, type_ in types)
@@ -123,15 +124,29 @@ class Reference(LinkSide):
     def _transaction(self, run: Run, batch: Sequence[tuple[int, Record]], twice: set[str]) -> None:
         self.tick += 1
         decided: dict[str, _Changes] = {}
-        tried = set[bytes]()
+        broken: list[tuple[int, Record]] = []
         for position, record in batch:
             run.counts.read += 1
-            if record.wrong(run.table) is not None:
-                self._set_aside(run, position, record, tried)
+            if record.wrong(run.table) is not None and not self._says_what_is_stored(run.table, record):
+                broken.append((position, record))
             else:
                 decided[record.id] = self._take(run, record, twice)
                 self.shown.setdefault((run.place, record.id), None)
+                run.shown.add(record.id)
+        self._close_set_aside(run, {listing for listing, changes in decided.items() if not changes.of_the_past})
+        self._set_aside(run, broken)
         self._tell_of(run, decided)
+
+    def _close_set_aside(self, run: Run, read: set[str]) -> None:
+        """A listing that can be read again needs nobody's help, unless what was set aside is newer than it is now; a
+        retry reads what is old, and says nothing of it.
+        """
+        for row in self.set_aside:
+            listing = row.record.whose
+            if run.as_of is None and row.resolved is None and row.run != run.number and listing in read:
+                stored = self.listings[str(listing)].clock
+                if row.clock is None or stored is None or row.clock <= stored:
+                    row.resolved = self.tick
 
     def _tell_of(self, run: Run, decided: Mapping[str, _Changes]) -> None:
         """History and events: listings by id, then CRM properties by id."""
@@ -150,26 +165,40 @@ class Reference(LinkSide):
             types = _types(decided[listing].rows)
             self.events.append(Told("property.synced", listing, crm_id, row.platform, run.number, names, types))
 
-    def _set_aside(self, run: Run, position: int, record: Record, tried: set[bytes]) -> None:
-        """The same bytes from the same place are one open row, whose latest coming counts."""
-        run.counts.quarantined += 1
-        trouble = record.wrong(run.table)
-        assert trouble is not None
-        for row in self.set_aside:
-            if row.resolved is None and row.place == run.place and row.record.data == record.data:
-                row.times += record.data not in tried
-                row.trouble, row.run, row.position, row.last = trouble, run.number, position, self.tick
-                break
-        else:
-            self.set_aside.append(SetAside(run.place, record, trouble, run.number, position, self.tick, self.tick))
-        tried.add(record.data)
+    def _set_aside(self, run: Run, broken: Sequence[tuple[int, Record]]) -> None:
+        """The same from the same place is one open row, whose latest coming counts; a retry leaves it as old."""
+        run.counts.quarantined += len(broken)
+        alike: list[tuple[int, Record]] = []
+        for position, record in broken:
+            alike = [(p, r) for p, r in alike if r.says(run.table) != record.says(run.table)] + [(position, record)]
+        for position, record in alike:
+            says, trouble = record.says(run.table), record.wrong(run.table)
+            assert trouble is not None
+            for row in self.set_aside:
+                if row.resolved is None and row.place == run.place and row.says == says:
+                    row.times += 1
+                    row.trouble = trouble
+                    if run.as_of is None:
+                        row.record, row.run, row.position, row.last = record, run.number, position, self.tick
+                        row.clock = max(filter(None, (row.clock, record.believed_clock)), default=None)
+                    else:
+                        row.tried_by = run.number
+                    break
+            else:
+                if run.as_of is None:
+                    now = self.tick
+                    clock = record.believed_clock
+                    self.set_aside.append(
+                        SetAside(run.place, record, says, trouble, run.number, position, now, now, clock)
+                    )
 
     def _take(self, run: Run, record: Record, twice: set[str]) -> _Changes:
         listing = self.listings.get(record.id)
         if listing is None or listing.purged:
             return self._fill(run, record, listing)
         clothes = record.clothes(run.table)
-        if clothes is not None and clothes == listing.clothes and listing.table == run.table.name:
+        worn = clothes is not None and clothes == listing.clothes and listing.table == run.table.name
+        if worn or self._says_what_is_stored(run.table, record):
             run.counts.unchanged += 1
             if record.id in twice:
                 run.counts.perhaps_recognised += 1
@@ -177,16 +206,23 @@ class Reference(LinkSide):
                 run.counts.recognised += 1
             listing.clock = max(filter(None, (listing.clock, record.clock)), default=None)
             return _Changes()
-        if self._says_the_same(run.table, listing, record):
+        if not _is_older(listing, record) and self._says_the_same(run.table, listing, record):
             run.counts.unchanged += 1
             listing.clothes = clothes
             listing.clock = max(filter(None, (listing.clock, record.clock)), default=None)
             return _Changes()
-        if listing.changed > run.as_of.get(record.data, self.tick):
+        if run.as_of is not None and listing.changed > run.as_of:
             run.counts.unchanged += 1
             run.counts.superseded += 1
-            return _Changes()
+            return _Changes(of_the_past=True)
         return self._decide(run, listing, record)
+
+    def _says_what_is_stored(self, table: Table, record: Record) -> bool:
+        """Another spelling of what is stored by this table: not looked at, even where a table of before let it in."""
+        listing = self.listings.get(record.id) if record.can_be_sighted(table) else None
+        if listing is None or listing.purged or listing.table != table.name or _is_older(listing, record):
+            return False
+        return record.essence(table) == listing.essence
 
     def _fill(self, run: Run, record: Record, purged: Listing | None) -> _Changes:
         run.counts.new += 1
@@ -198,7 +234,7 @@ class Reference(LinkSide):
             home=purged.home if purged else run.place,
             fields=fields,
             payload=dict(record.pieces),
-            essence=_essence(table, record.pieces),
+            essence=record.kept(table),
             clothes=record.clothes(table),
             table=table.name,
             clock=record.clock,
@@ -209,10 +245,10 @@ class Reference(LinkSide):
         return _Changes([History(record.id, run.number, "new", None, None, None)])
 
     def _says_the_same(self, table: Table, listing: Listing, record: Record) -> bool:
-        """Nothing that is kept would move: the same facts, the same members, only order and spelling of JSON."""
-        if listing.table != table.name:
-            return False
-        return _read(table, record.pieces) == listing.fields and _essence(table, record.pieces) == listing.essence
+        """Nothing that is kept would move: the same members, only order and spelling of JSON. A value that this table
+        refuses, and one before it let in, is among them.
+        """
+        return listing.table == table.name and record.kept(table) == listing.essence
 
     def _decide(self, run: Run, listing: Listing, record: Record) -> _Changes:
         table, counts = run.table, run.counts
@@ -222,7 +258,9 @@ class Reference(LinkSide):
             before = _again(table, listing)
             changes.rows = self._rows(run, record.id, listing.fields, before, renormalised=True)
             counts.renormalised += bool(changes.rows)
-        if record.clock is not None and listing.clock is not None and record.clock < listing.clock:
+        if _is_older(listing, record):
+            changes.of_the_past = True
+            listing.clothes = None if changes.looked_at else listing.clothes
             counts.unchanged += 1
             counts.older += 1
             after = before
@@ -236,14 +274,15 @@ class Reference(LinkSide):
             listing.clothes = record.clothes(table)
             listing.clock = record.clock or listing.clock
         listing.fields, listing.hash, listing.table = after, hash_of(after), table.name
-        if changes.rows:
+        if any(row.type != "renormalised" for row in changes.rows):
             listing.changed = self.tick
         return changes
 
     def _keep_payload(self, table: Table, listing: Listing, record: Record, *, changed: bool) -> None:
         """What is volatile alone does not renew the payload."""
         overlaid = {**listing.payload, **record.pieces}
-        essence = _essence(table, overlaid)
+        says_all = record.pieces.keys() >= listing.payload.keys()
+        essence = record.kept(table) if says_all else rewritten(table, overlaid)
         if changed or essence != listing.essence:
             listing.payload, listing.essence = overlaid, essence
 
@@ -280,6 +319,7 @@ class Reference(LinkSide):
         row = self.listings[listing]
         row.fields, row.payload, row.essence, row.clothes, row.clock = {}, {}, None, None, None
         row.hash, row.purged = "", True
+        self.set_aside = [kept for kept in self.set_aside if kept.record.whose != listing]
         self.events.append(Told("listing.purged", listing))
         emptied = 0
         for crm_id in self.crm_of([listing]):
@@ -294,15 +334,19 @@ class Reference(LinkSide):
         return emptied
 
 
-def _batches(page: Iterable[tuple[int, Record]], table: Table) -> Iterator[list[tuple[int, Record]]]:
+def _is_older(listing: Listing, record: Record) -> bool:
+    return record.clock is not None and listing.clock is not None and record.clock < listing.clock
+
+
+def _batches(page: Iterable[tuple[int, Record]]) -> Iterator[list[tuple[int, Record]]]:
     """A transaction holds each listing once: a record of one that is in already begins the next."""
     batch, ids = list[tuple[int, Record]](), set[str]()
     for position, record in page:
-        if record.wrong(table) is None:
-            if record.id in ids:
-                yield batch
-                batch, ids = [], set()
-            ids.add(record.id)
+        if record.whose in ids:
+            yield batch
+            batch, ids = [], set()
+        if record.whose is not None:
+            ids.add(record.whose)
         batch.append((position, record))
     yield batch
 
@@ -329,10 +373,6 @@ def _again(table: Table, listing: Listing) -> dict[str, object]:
     forms = {name: table.form(name, piece) for name, piece in listing.payload.items() if table.kept(name)}
     found = {name: listing.fields.get(name) if form is BAD else form for name, form in forms.items()}
     return {name: form for name, form in found.items() if form is not None}
-
-
-def _essence(table: Table, pieces: Mapping[str, Piece]) -> dict[str, object]:
-    return {name: piece.essence for name, piece in pieces.items() if not table.volatile(name)}
 
 
 def _type(table: Table, name: str, previous: object, new: object) -> str:

@@ -3,7 +3,7 @@
 A Hypothesis state machine (`machine.py`) does each operation in the model and in the product, on real PostgreSQL, and
 compares everything after each. Sizes and replay, by environment:
 
-    MODEL_OPERATIONS  how many operations at least (default 10,000)
+    MODEL_OPERATIONS  how many operations at least (default 5,000)
     MODEL_SEED        the seed that a failure prints; without it a new one each time
     MODEL_SHRINK      1: look for a shorter example of the failure (slow)
 
@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import Server
 from model.bench import a_bench
 from model.machine import EXAMPLE, explore
-from model.servers import server_number
 
-OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "10000"))
+if TYPE_CHECKING:
+    from conftest import Server
+
+OPERATIONS = int(os.environ.get("MODEL_OPERATIONS", "5000"))
 SHARDS = 8  # small ones, so that all cores stay busy; every other one on the second server where there are two
 
 
@@ -30,12 +33,11 @@ SHARDS = 8  # small ones, so that all cores stay busy; every other one on the se
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_database_is_what_the_model_says_after_every_operation(
     shard: int,
-    request: pytest.FixtureRequest,
-    _started: dict[str, Server],  # noqa: PT019
+    server_number: Callable[[int], Server],
 ) -> None:
     seed = int(os.environ.get("MODEL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
     wanted = -(-OPERATIONS // SHARDS)
-    with server_number(shard, request, _started).database() as dsn, a_bench(dsn) as bench:
+    with server_number(shard).database() as dsn, a_bench(dsn) as bench:
         try:
             explore(bench, operations=wanted, seed=seed + shard, shrink=os.environ.get("MODEL_SHRINK") == "1")
         except BaseException as error:

@@ -104,13 +104,16 @@ class SetAside:
 
     place: Place
     record: Record
+    says: object
     trouble: Trouble
     run: int
     position: int
     first: int
     last: int
+    clock: datetime | None = None  # the newest it came with, as far as clocks are believed
     times: int = 1
     resolved: int | None = None
+    tried_by: int | None = None  # the last retry that had to put it back
 
 
 class World:

@@ -87,6 +87,8 @@ def test_column_map_is_read(tmp_path: Path) -> None:
         ('time_zone = ""', "no time zone"),
         ('encoding = "utf-99"', "no encoding"),
         ('encoding = "base64"', "no encoding"),
+        ('encoding = "undefined"', "no encoding"),
+        ('encoding = "a\\u0000b"', "no encoding"),
     ],
 )
 def test_column_map_that_is_wrong_says_where(tmp_path: Path, text: str, words: str) -> None:

@@ -147,11 +147,39 @@ def test_text_that_is_not_utf8_breaks_the_file_where_it_stands(tmp_path: Path) -
     assert "iconv" in (reading.broken.hint or "")
 
 
+@pytest.mark.parametrize("size", range(1, 60))
+def test_text_that_is_not_utf8_breaks_the_file_wherever_its_blocks_end(size: int) -> None:
+    text = HEADER + b"L1,1,Rome\nL2,2,M\xe9xico\nL3,3,Oslo\n"
+
+    _, ended = gathered(read_csv(in_blocks(text, size), columns=ColumnMap(), field_names=FIELDS))
+
+    assert ended == "encoding"
+
+
+def test_encoding_that_refuses_in_its_own_way_breaks_the_file_too(tmp_path: Path) -> None:
+    reading = read_table(tmp_path, HEADER + b"L1,1,.xn--0.\n", columns=ColumnMap(encoding="idna"))
+
+    assert reading.ended == "encoding"
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8-sig"])
 def test_text_in_the_encoding_of_the_column_map_is_read(tmp_path: Path, encoding: str) -> None:
     content = (HEADER.decode() + "L1,1,México\n").encode(encoding)
 
     assert records(read_table(tmp_path, content, columns=ColumnMap(encoding=encoding)))[0]["City"] == "México"
+
+
+def test_media_in_a_cell_are_the_json_that_stands_there(tmp_path: Path) -> None:
+    media = '[{"MediaKey":"k1", "Order":0},\n {"MediaKey":"k2","Size":1.50}]'
+    cells = [media, "", "[]", " ", "[{", "[NaN]", "none", '[{"MediaKey":"1","MediaKey":"2"}]']
+    file = io.StringIO()
+    csv.writer(file).writerows([("ListingKey", "Media"), *((f"L{n}", cell) for n, cell in enumerate(cells))])
+
+    reading = read_table(tmp_path, file.getvalue().encode(), field_names=("ListingKey", "Media"))
+
+    assert reading.data[0] == b'{"ListingKey":"L0","Media":' + media.encode() + b"}"
+    assert [record["Media"] for record in records(reading)[1:7]] == [None, [], " ", "[{", "[NaN]", "none"]
+    assert reading.data[7].endswith(b'"Media":[{"MediaKey":"1","MediaKey":"2"}]}'), "for the record's parser to refuse"
 
 
 def test_last_cell_that_is_cut_off_after_too_few_is_set_aside(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mls_crm_sync.sources.base import RawRecord, Rejected
 from mls_crm_sync.sources.json_lines import read_json_lines
-from mls_crm_sync.sources.json_stream import read_json
+from mls_crm_sync.sources.json_stream import Envelope, read_json
 from reading import gathered, in_blocks, read_content, read_file
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.text('"\\{}[],: \n', max_size=8)
@@ -285,3 +285,24 @@ def test_rejected_says_what_stood_there(tmp_path: Path) -> None:
 
     assert isinstance(rejected, Rejected)
     assert "'7'" in rejected.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_on"),
+    [
+        (b'{"value": [{"A":1}], "@odata.nextLink": "https://x.test/?$skip=1"}', True),
+        (b'{"@odata.nextLink" : "https://x.test/", "value": []}', True),
+        (b'{"value": [{"A":1}], "@nextLink": "x"}', True),
+        (b'{"value": [{"A":1}], "@odata.nextLink": null}', False),
+        (b'{"value": [{"A":1}], "@odata.nextLink": "" }', False),
+        (b'{"value": [{"@odata.nextLink": "x"}], "Media@odata.nextLink": "x"}', False),
+        (b'{"ListingKey": "L1", "@odata.nextLink": "x"}', False),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_answer_that_goes_on_elsewhere_is_known_by_its_link(text: bytes, size: int, *, goes_on: bool) -> None:
+    envelope = Envelope()
+
+    list(read_json(in_blocks(text, size), envelope))
+
+    assert envelope.goes_on == goes_on

@@ -253,6 +253,11 @@ async def test_backup_into_a_missing_folder_is_refused(database_dsn: str, tmp_pa
         await backup(database_dsn, tmp_path / "missing" / "crm.backup", PROGRAMS)
 
 
+async def test_backup_onto_a_folder_is_refused(database_dsn: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="is a folder"):
+        await backup(database_dsn, tmp_path, PROGRAMS)
+
+
 async def test_backup_of_a_database_that_is_away_is_an_outage(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await backup(f"postgresql://nobody@/crm?host={tmp_path}", tmp_path / "crm.backup", PROGRAMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,21 @@ async def test_wrong_call_of_the_driver_is_not_taken_for_an_outage(db: Database)
         await released.fetchval("SELECT 1")
 
 
+def test_connection_that_was_lost_and_then_cannot_be_given_back_is_a_database_that_is_away() -> None:
+    """The pool resets what it gets back: what the driver says to that stands in front of what really happened."""
+
+    def use_and_give_back() -> None:
+        try:
+            raise asyncpg.InternalClientError("cannot switch to state 21; another operation (2) is in progress")
+        finally:
+            raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
+
+    with pytest.raises(StoreUnavailable), database.translated():
+        use_and_give_back()
+    with pytest.raises(asyncpg.InterfaceError), database.translated():
+        raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
+
+
 async def test_deadlock_is_repeated_until_both_are_done(numbers: Database) -> None:
     met = asyncio.Barrier(2)
     starts = []
@@ -193,6 +209,21 @@ async def test_connection_that_died_while_idle_is_an_outage(numbers: Database) -
 
     with pytest.raises(StoreUnavailable):
         await numbers.retrying(killed_from_outside)
+    assert await count(numbers) == 2
+
+
+@pytest.mark.parametrize("how", ["a statement", "a transaction"])
+async def test_connection_that_died_while_lent_is_an_outage(numbers: Database, how: str) -> None:
+    async def idle_and_killed(conn: Connection) -> None:
+        async with numbers.connection() as other:
+            await other.execute("SELECT pg_terminate_backend($1, 1000)", conn.get_server_pid())
+        await asyncio.sleep(0.1)
+        async with conn.transaction() if how == "a transaction" else contextlib.nullcontext():
+            await conn.execute("INSERT INTO numbers VALUES (3)")
+
+    with pytest.raises(StoreUnavailable):
+        async with numbers.connection() as conn:
+            await idle_and_killed(conn)
     assert await count(numbers) == 2
 
 

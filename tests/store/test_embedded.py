@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -196,6 +197,26 @@ async def test_postmaster_killed_and_next_start_has_all_that_was_committed(
     idle.terminate()
     assert not owner.leave()
     assert postgres.stop()
+
+
+async def test_start_waits_while_a_dying_server_hangs_up(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    there = EmbeddedPostgres(postgres.home, pg_bin=postgres.bin_dir)
+    aside = there._socket.with_name("aside")
+    there._socket.rename(aside)
+    with socket.socket(socket.AF_UNIX) as dying, ThreadPoolExecutor(1) as pool:
+        dying.bind(str(there._socket))
+        dying.listen()
+        dying.settimeout(10)
+        started = pool.submit(there.start)
+        for _ in range(2):
+            caller, _ = dying.accept()
+            caller.close()
+        assert not started.done()
+        aside.rename(there._socket)
+
+    assert await ask(started.result(timeout=60), "SELECT 1") == 1
+    assert not there.stop()
 
 
 def test_postmaster_killed_and_stop_ends_in_order(postgres: EmbeddedPostgres) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -126,6 +127,44 @@ async def test_outage_in_a_migration_is_not_blamed_on_its_file(empty: Connection
 async def test_shipped_migrations_fit_an_empty_database(empty: Connection) -> None:
     assert await migrate.migrate(empty) == [one.name for one in migrate.migrations()]
     await migrate.check(empty)
+
+
+async def test_facts_that_were_jsonb_are_kept(empty: Connection, tmp_path: Path) -> None:
+    for path in sorted(migrate.FOLDER.glob("000[123]_*.sql")):
+        shutil.copy(path, tmp_path)
+    await migrate.migrate(empty, folder=tmp_path)
+    await empty.execute(
+        "INSERT INTO mls_properties (property_id, source, source_key, fields, first_seen_at, last_changed_at)"
+        """ VALUES ('p', 's', 'k', '{"City": "Cañon", "ListPrice": "5", "ListingId": "7"}', now(), now())"""
+    )
+
+    await migrate.migrate(empty)
+
+    row = await empty.fetchrow("SELECT fields::json, city, listing_id, postal_code FROM mls_properties")
+    assert row is not None
+    facts = {"City": "Cañon", "ListPrice": "5", "ListingId": "7"}
+    assert tuple(row) == (facts, "Cañon", "7", None)
+
+
+async def test_kept_answers_that_show_a_key_lose_it_and_the_others_stay(empty: Connection, tmp_path: Path) -> None:
+    for path in sorted(migrate.FOLDER.glob("000[1-5]_*.sql")):
+        shutil.copy(path, tmp_path)
+    await migrate.migrate(empty, folder=tmp_path)
+    await empty.execute(
+        """INSERT INTO kept_answers (caller, key, fingerprint, status, headers, body) VALUES
+           ('c', 'a key was made', '', 201, '{"content-type": "application/json"}', 'secret'),
+           ('c', 'a property was made', '', 201, '{"etag": "1"}', 'kept'),
+           ('c', 'a link was made', '', 200, '{}', 'kept'),
+           ('c', 'under way', '', NULL, NULL, NULL)"""
+    )
+
+    await migrate.migrate(empty)
+
+    rows = await empty.fetch("SELECT key, status, body FROM kept_answers ORDER BY key")
+    assert [tuple(row) for row in rows] == [
+        ("a key was made", 201, None), ("a link was made", 200, b"kept"), ("a property was made", 201, b"kept"),
+        ("under way", None, None),
+    ]  # fmt: skip
 
 
 async def test_shipped_migrations_are_numbered_without_gap_or_repeat() -> None:

@@ -131,6 +131,33 @@ async def test_override_wins_until_it_is_removed_and_the_mls_goes_on_beneath(db:
     assert await sync_status(conn) == "synced"
 
 
+async def test_override_made_before_there_was_a_link_is_in_conflict_with_nothing(
+    db: Database, conn: Connection
+) -> None:
+    await deliver(db, a_listing())
+    await a_crm(db, "a")
+    await crm.edit(db, "a", Edit(overrides={"ListPrice": Override("1")}), now=NOW)
+
+    await a_link(db, "a")
+
+    assert await sync_status(conn) == "overridden"
+    assert "mls_value" not in (await crm_row(conn, "a"))["override_details"]["ListPrice"]
+
+
+async def test_override_of_a_value_that_the_mls_does_not_say_is_in_conflict_once_it_does(
+    db: Database, conn: Connection
+) -> None:
+    await deliver(db, a_listing())
+    await a_crm(db, "a")
+    await a_link(db, "a")
+    await crm.edit(db, "a", Edit(overrides={"YearBuilt": Override("1900")}), now=NOW)
+    assert await sync_status(conn) == "overridden"
+
+    await deliver(db, a_listing(YearBuilt=1901))
+
+    assert await sync_status(conn) == "conflict"
+
+
 async def test_expired_override_is_as_if_it_were_not_there(db: Database, conn: Connection) -> None:
     await deliver(db, a_listing())
     await a_crm(db, "a")
@@ -226,3 +253,28 @@ def test_a_value_shows_its_owner_and_what_stands_behind_it() -> None:
         {Owner.CRM: "Bklyn"},
     )
     assert (shown["ListPrice"].value, shown["ListPrice"].hidden) == ("1", {Owner.MLS: "2"})
+
+
+async def test_import_knows_columns_by_their_usual_spellings(db: Database, conn: Connection) -> None:
+    header = ["ID", "CRM Status", "Zip Code", "MLS #", "Street", "price", "DaysOnMarket", "list price"]
+    row = dict(zip(header, ["a", "active", "11216", "RLS1", "Main", "5", "12", "$1,000"], strict=True))
+
+    summary = await crm.import_rows(db, header, [(2, row)])
+
+    assert (summary.made, summary.errors) == (1, [])
+    made = await crm_row(conn, "a")
+    assert made["crm_status"] == "active"
+    assert made["own"] == {"PostalCode": "11216", "ListingId": "RLS1", "ListPrice": "1000"}
+    assert made["custom"] == {"Street": "Main", "price": "5", "DaysOnMarket": "12"}
+
+
+async def test_import_takes_the_plainer_of_two_columns_and_keeps_the_other(db: Database, conn: Connection) -> None:
+    await crm.import_rows(db, ["id", "zip", "Zip Code"], [(2, {"id": "a", "zip": "11216", "Zip Code": "11217"})])
+
+    made = await crm_row(conn, "a")
+    assert (made["own"], made["custom"]) == ({"PostalCode": "11216"}, {"Zip Code": "11217"})
+
+
+async def test_import_refuses_two_columns_that_say_the_same_thing_as_plainly(db: Database) -> None:
+    with pytest.raises(InvalidInput, match=r"'zip' and 'PostalCode' are both PostalCode"):
+        await crm.import_rows(db, ["id", "zip", "PostalCode"], [])

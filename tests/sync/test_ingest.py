@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import string
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from making import (
     LOCATION,
@@ -27,9 +32,9 @@ from making import (
 from mls_crm_sync.core.errors import RunLost, SourceBroken
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.sources.base import Page
-from mls_crm_sync.store import runs
+from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.store import listings, payloads, runs
 from mls_crm_sync.store.database import Connection, Database
-from mls_crm_sync.store.listings import unpack_payload
 from mls_crm_sync.sync.ingest import end_abandoned, ingest
 from mls_crm_sync.sync.recognise import Reader
 
@@ -133,11 +138,17 @@ async def test_clock_that_moved_alone_makes_data_from_before_it_older(db: Databa
     assert (await listing_row(conn))["fields"]["ListPrice"] == "500000"
 
 
-async def test_same_time_stamp_and_other_content_takes_the_later_fetch(db: Database, conn: Connection) -> None:
-    await deliver(db, a_listing())
-    await deliver(db, a_listing(ListPrice=1))
+async def test_same_time_stamp_and_other_content_takes_the_later_fetch_and_logs_it(
+    db: Database, conn: Connection
+) -> None:
+    later = "2026-03-02T12:00:00Z"
+    await deliver(db, a_listing("L1"), a_listing("L2"))
+    with capture_logs() as logs:
+        await deliver(db, a_listing("L1", ListPrice=1), a_listing("L2", ListPrice=1, ModificationTimestamp=later))
 
     assert (await listing_row(conn))["fields"]["ListPrice"] == "1"
+    told = [entry["property_id"] for entry in logs if entry["event"] == "same_time_other_content"]
+    assert told == [id_of("L1")]
 
 
 @pytest.mark.parametrize(
@@ -218,15 +229,19 @@ async def test_run_killed_between_the_transactions_of_a_page_loses_no_member_of_
 ) -> None:
     records = [a_listing(f"L{n}") for n in range(1000)]
 
+    class Killed(BaseException):
+        pass
+
     async def die(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Killed
 
     with monkeypatch.context() as patched:
         patched.setattr("mls_crm_sync.sync.ingest._PageWriter._apply_last", die)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             await deliver(db, *records)
     await conn.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND pid <> pg_backend_pid()"
     )
     await deliver(db, *records, complete=True)
 
@@ -244,6 +259,24 @@ async def test_abandoned_run_is_ended_once_and_a_live_one_is_left_alone(db: Data
     rows = await conn.fetch("SELECT run_id, status, error_code FROM scraping_jobs ORDER BY run_id")
     assert [tuple(row) for row in rows] == [(dead.run_id, "failed", "abandoned"), (live.run_id, "running", None)]
     assert await conn.fetchval("SELECT epoch FROM scraping_job_locations WHERE run_id = $1", dead.run_id) == 2
+
+
+async def test_run_that_has_ended_leaves_no_lock_in_a_session(db: Database, conn: Connection) -> None:
+    """Sessions go back to the pool as they are."""
+    await deliver(db, a_listing("L1"))
+    with pytest.raises(RuntimeError):
+        await ingest(db, Reader(SOURCE, Normaliser()), _breaking(), location=LOCATION)
+
+    left = await conn.fetchval(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND locktype = 'advisory'"
+    )
+    assert left == 0
+
+
+async def _breaking() -> AsyncIterator[Page]:
+    yield Page(1, (), (), bytes_read=0, checkpoint={})
+    raise RuntimeError
 
 
 async def test_empty_delivery_proves_nothing_whatever_its_sender_says(db: Database, conn: Connection) -> None:
@@ -280,6 +313,21 @@ async def test_broken_delivery_keeps_what_was_stored_and_says_so(db: Database, c
     assert await conn.fetchval("SELECT outcome FROM location_passes") == "broken"
 
 
+async def test_pass_whose_answer_goes_on_elsewhere_is_not_complete(
+    db: Database, conn: Connection, tmp_path: Path
+) -> None:
+    records = [a_listing(f"L{n}") for n in range(4)]
+    (tmp_path / "a.json").write_bytes(orjson.dumps({"value": records, "@odata.nextLink": "https://mls.test/next"}))
+    source = FileSource(str(tmp_path / "a.json"), field_names=(), page_size=2)  # so that nothing is left for the link
+
+    result = await ingest(db, Reader(SOURCE, Normaliser()), source.pages(), location=LOCATION, complete=True)
+
+    assert (result.status, result.tally.new) == ("succeeded", 4)
+    (row,) = await conn.fetch("SELECT outcome, evidence, shown FROM location_passes")
+    assert (row["outcome"], row["shown"]) == ("unproven", 4)
+    assert "@odata.nextLink" in row["evidence"]
+
+
 async def test_pass_with_a_record_nobody_could_read_is_not_complete(db: Database, conn: Connection) -> None:
     await deliver(db, a_listing(), complete=True)
     await deliver(db, a_listing(), b"{", complete=True)
@@ -293,6 +341,8 @@ async def test_pass_with_a_record_nobody_could_read_is_not_complete(db: Database
 async def test_run_given_away_writes_nothing_more(db: Database, conn: Connection) -> None:
     async def given_away() -> AsyncIterator[Page]:
         yield a_page([a_listing("L1")])
+        while not await conn.fetchval("SELECT count(*) FROM mls_properties"):  # noqa: ASYNC110 - the database tells
+            await asyncio.sleep(0.01)
         await conn.execute("UPDATE scraping_job_locations SET epoch = epoch + 1")
         yield a_page([a_listing("L2")], 2)
 
@@ -306,7 +356,7 @@ async def test_unknown_members_are_kept_in_the_payload_and_counted(db: Database,
     result = await deliver(db, a_listing(X_Local="só", Deep={"a": [1, {"b": 2}]}))
 
     assert result.tally.unknown_members == {"Deep": 1, "X_Local": 1}
-    payload = unpack_payload((await listing_row(conn))["payload"])
+    payload = payloads.unpack((await listing_row(conn))["payload"])
     assert (payload["X_Local"], payload["Deep"]) == ("só", {"a": [1, {"b": 2}]})
 
 
@@ -318,7 +368,7 @@ async def test_unknown_member_that_changes_alone_moves_the_payload_and_is_no_cha
     result = await deliver(db, a_listing(X_Local=2))
 
     assert (result.tally.changed, len(await history(conn))) == (0, 1)
-    assert unpack_payload((await listing_row(conn))["payload"])["X_Local"] == 2
+    assert payloads.unpack((await listing_row(conn))["payload"])["X_Local"] == 2
 
 
 async def test_unsynced_fields_are_stored_and_stay_out_of_the_crm(db: Database, conn: Connection) -> None:
@@ -349,7 +399,7 @@ async def test_payload_replays_to_the_stored_fields(db: Database, conn: Connecti
     await deliver(db, a_listing(UnparsedAddress=""))
 
     row = await listing_row(conn)
-    assert Normaliser().normalise(unpack_payload(row["payload"])).fields == row["fields"]
+    assert Normaliser().normalise(payloads.unpack(row["payload"])).fields == row["fields"]
 
 
 async def _everything(conn: Connection) -> bytes:
@@ -358,3 +408,32 @@ async def _everything(conn: Connection) -> bytes:
     parts = [await conn.fetchval(f"SELECT jsonb_agg(to_jsonb(t) ORDER BY to_jsonb(t)) FROM {t} AS t") for t in tables]
     xmins = [await conn.fetchval(f"SELECT array_agg(xmin::text ORDER BY xmin::text) FROM {t}") for t in tables]
     return orjson.dumps([parts, xmins], option=orjson.OPT_SORT_KEYS)
+
+
+@pytest.mark.parametrize("name", ["City", "ListingId", "PostalCode"])
+async def test_value_too_long_for_an_index_is_stored_whole_and_found(name: str, db: Database, conn: Connection) -> None:
+    """A searched column holds the beginning of its fact; the index refuses entries of more than 2.7 kB."""
+    long = "".join(random.Random(name).choices(string.ascii_letters, k=20_000))
+
+    new = await deliver(db, a_listing(**{name: long}))
+    changed = await deliver(db, a_listing(**{name: long + "!", "ModificationTimestamp": "2026-03-02T12:00:00Z"}))
+
+    assert (new.tally.new, changed.tally.changed, changed.tally.quarantined) == (1, 1, 0)
+    assert (await listing_row(conn))["fields"][name] == long + "!"
+    argument: Any = {{"City": "city", "ListingId": "listing_id", "PostalCode": "postal_code"}[name]: long + "!"}
+    assert [row["property_id"] for row in await listings.page(conn, **argument)] == [id_of()]
+
+
+async def test_run_that_a_bug_ends_is_failed_and_not_running(
+    db: Database, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def bug(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(listings, "update_states", bug)
+
+    with pytest.raises(ZeroDivisionError):
+        await deliver(db, a_listing())
+
+    (run,) = await runs.newest(conn)
+    assert (run["status"], run["error_code"]) == ("failed", "internal")

@@ -53,6 +53,12 @@ async def test_link_elsewhere_is_refused_unless_moved(db: Database, conn: Connec
     assert (await crm_row(conn, "a"))["fields"]["ListPrice"] == "7"
     dates = await conn.fetch("SELECT property_id, unlinked_at IS NULL AS open FROM property_links ORDER BY link_id")
     assert [tuple(d) for d in dates] == [(id_of("L1"), False), (id_of("L2"), True)]
+    told = await event_log(conn, ["property.linked", "property.unlinked", "property.synced"])
+    assert [(kind, listing) for kind, listing, *_ in told[-3:]] == [
+        ("property.unlinked", id_of("L1")),
+        ("property.linked", id_of("L2")),
+        ("property.synced", id_of("L2")),
+    ]
 
 
 async def test_unknown_ids_are_not_found(db: Database) -> None:
@@ -82,6 +88,26 @@ async def test_unlink_freezes_the_values_and_restore_own_gives_the_crms_back(db:
     a, b = await crm_row(conn, "a"), await crm_row(conn, "b")
     assert (a["mls_property_id"], a["fields"]["ListPrice"]) == (None, "500000")
     assert (b["mls_property_id"], b["fields"], b["own"]) == (None, {}, {"UnparsedAddress": "One Main St"})
+
+
+async def test_row_with_a_nul_is_an_error_of_its_own(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing("L1"))
+    await a_crm(db, "a", "b", "c", "d")
+    rows = [
+        LinkRow(2, "a", listing_key="L1"),
+        LinkRow(3, "b\0", listing_key="L1"),
+        LinkRow(4, "c", listing_key="L\0001"),
+        LinkRow(5, "c", property_id="\0"),
+        LinkRow(6, "d", listing_key="L1"),
+    ]
+
+    summary = await links.link_rows(db, UNSYNCED, rows)
+
+    assert (summary.linked, [(e.line, e.code) for e in summary.errors]) == (
+        2,
+        [(line, "invalid_input") for line in (3, 4, 5)],
+    )
+    assert await out_of_step(conn) == []
 
 
 async def test_link_file_links_what_it_can_and_reports_the_rest_by_line(db: Database, conn: Connection) -> None:
@@ -157,7 +183,7 @@ async def test_purge_takes_the_content_and_leaves_tombstone_and_link(db: Databas
 
     assert await purge(db, id_of()) == 1
 
-    row = await conn.fetchrow("SELECT fields, payload, purged_at FROM mls_properties")
+    row = await conn.fetchrow("SELECT fields::json, payload, purged_at FROM mls_properties")
     assert row is not None
     assert (row["fields"], row["payload"]) == ({}, None)
     assert row["purged_at"] is not None

@@ -13,13 +13,15 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from making import out_of_step
-from mls_crm_sync.store.database import Connection, connect
+from mls_crm_sync.store.database import Connection, Database, connect
+from mls_crm_sync.sync import crm
 
 OWNED = "id, platform, crm_status, notes, tags, assigned_agent, custom, own, overrides, override_details"
 
@@ -63,6 +65,27 @@ async def changed_keys(conn: Connection, after_run: int) -> dict[str, set[str]]:
     return found
 
 
+async def give_the_crm_something_of_its_own(dsn: str, conn: Connection) -> None:
+    """Tags, custom members, agents and overrides, each on some: an empty column is the same whatever is done to it."""
+    async with Database.open(dsn, allow_unsafe=True) as db:
+        ids = [row["id"] for row in await conn.fetch("SELECT id FROM crm_properties ORDER BY id")]
+        for number, crm_id in enumerate(ids[::10]):
+            overrides = {"ListPrice": crm.Override("123456.5", by="dana")} if number % 2 else {}
+            values = {"tags": ["hot", f"tag {number}"], "custom": {"number": number, "b": "ä"}, "assigned_agent": "kim"}
+            change = crm.Edit(values, own={"BedroomsTotal": 9}, overrides=overrides)
+            await crm.edit(db, crm_id, change, now=datetime(2026, 3, 1, tzinfo=UTC))
+    for column in ("tags", "custom", "own", "overrides", "override_details"):
+        assert await conn.fetchval(f"SELECT count(*) FROM crm_properties WHERE {column}::text <> '{{}}'") > 100, column
+    assert await conn.fetchval("SELECT count(*) FROM crm_properties WHERE notes <> '' AND crm_status <> ''") > 100
+
+
+async def assert_missing_and_nothing_more(conn: Connection, missing: int) -> None:
+    """So many listings were not shown by the last pass, and nothing was concluded of anybody's absence."""
+    assert await conn.fetchval("SELECT count(*) FROM location_listings WHERE last_shown_at IS NOT NULL") == missing
+    concluded = "SELECT count(*) FROM mls_properties WHERE absence_state <> 'listed' OR purged_at IS NOT NULL"
+    assert await conn.fetchval(concluded) == 0
+
+
 @pytest.mark.slow
 async def test_day_two_changes_exactly_what_changed(database_dsn: str, shared: Path, server: Any) -> None:
     dsn, data = database_dsn, shared / "data"
@@ -81,6 +104,7 @@ async def test_day_two_changes_exactly_what_changed(database_dsn: str, shared: P
         )
 
         command(dsn, "crm", "import", data / "crm_properties.csv")
+        await give_the_crm_something_of_its_own(dsn, conn)
         before = await owned(conn)
         linked = json.loads(
             command(dsn, "link", "--file", data / "crm_truth.csv", "--source", "nyc", "--json", ok=False)
@@ -115,6 +139,8 @@ async def test_day_two_changes_exactly_what_changed(database_dsn: str, shared: P
             truth["new"] | truth["price"] | truth["status"] | truth["remarks"]
         ), "one event for each changed listing, none for the others"
 
+        await assert_missing_and_nothing_more(conn, 93)
+
         synced = await versions(conn)
         touched = {crm_id for crm_id in synced if synced[crm_id] != synced_before[crm_id]}
         told_of = await conn.fetch(
@@ -140,6 +166,8 @@ async def test_day_two_changes_exactly_what_changed(database_dsn: str, shared: P
             19907,
         )
         assert await _marks(conn) == marks, "a second run of day 2 writes nothing at all"
+        assert await owned(conn) == before
+        await assert_missing_and_nothing_more(conn, 93)
     finally:
         await conn.close()
 

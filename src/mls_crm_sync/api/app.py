@@ -10,10 +10,12 @@ from starlette.routing import Route
 
 from mls_crm_sync import __version__
 
-from . import doors, listings, operations, problems, properties, scraper
+from . import doors, idempotency, listings, operations, problems, properties, scraper
 from .context import Service
 
-ROOMS = (operations, properties, scraper, listings)
+ROOMS = (properties, listings, scraper, operations)  # asked in this order: what is asked for most comes first
+
+PROBLEMS = frozenset({f"#/components/schemas/{model.__name__}" for model in (problems.Problem, problems.NotReady)})
 
 DESCRIPTION = """
 Keeps the property records of a real-estate CRM in step with MLS listings.
@@ -32,6 +34,7 @@ def create_app(service: Service, *, local_mode: bool) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         responses=problems.responses(401, 403, 413, 422, 503),
         separate_input_output_schemas=False,
     )
@@ -40,6 +43,7 @@ def create_app(service: Service, *, local_mode: bool) -> FastAPI:
         app.include_router(room.router)
     problems.install(app)
     app.openapi = partial(document, app)  # type: ignore[method-assign] # the documented way to change the document
+    app.add_middleware(idempotency.Idempotency, db=service.db)
     app.add_middleware(doors.BodyLimit)
     app.add_middleware(doors.Guard, routes=routes(app), db=service.db, local_mode=local_mode)
     app.add_middleware(doors.RequestIds)
@@ -57,7 +61,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         app.openapi_schema = FastAPI.openapi(app)
         for path in app.openapi_schema["paths"].values():
-            for operation in path.values():
+            for method, operation in path.items():
+                if method.upper() in idempotency.METHODS:
+                    idempotency.document(operation)
                 for response in operation["responses"].values():
                     _as_problem(response)
     return app.openapi_schema
@@ -65,5 +71,5 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def _as_problem(response: dict[str, Any]) -> None:
     body = response.get("content", {}).get("application/json")
-    if body and body["schema"].get("$ref") == "#/components/schemas/Problem":
+    if body and body["schema"].get("$ref") in PROBLEMS:
         response["content"] = {problems.CONTENT_TYPE: body}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
+from urllib.parse import unquote
 
 from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, BeforeValidator
 
-from mls_crm_sync.core.errors import InvalidInput
+from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput, ListingNotFound, PlatformNotFound
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.store.database import Database
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +28,60 @@ class Service:
     stale_after: timedelta
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # async: a plain one would go through a thread for each request
     service: Service = request.app.state.service
     return service
 
 
 Here = Annotated[Service, Depends(_service)]
-Id = Annotated[str, Path(description="Opaque text.")]
+ESCAPED_SLASH = "\U0010ffff"
+"""Stands for `%2F` in a path until its id is read: no character, so no id has it (ids are printable)."""
+
+
+def with_escaped_slashes(raw_path: bytes) -> str:
+    """Return a path decoded, but for `%2F`: it belongs to an id and separates nothing."""
+    return ESCAPED_SLASH.join(unquote(part) for part in re.split("%2[fF]", raw_path.decode("latin-1")))
+
+
+def _whole_id(text: str) -> str:
+    return text.replace(ESCAPED_SLASH, "/")
+
+
+Id = Annotated[str, Path(description="Opaque text; a slash in it is sent as `%2F`."), BeforeValidator(_whole_id)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=1000)]
+
+
+def known_crm_id(crm_id: str) -> str:
+    """Ids are opaque: what cannot be one is simply not found. Raises CrmPropertyNotFound."""
+    if "\x00" in crm_id:
+        raise CrmPropertyNotFound(crm_id)
+    return crm_id
+
+
+def known_listing_id(property_id: str) -> str:
+    """Raises ListingNotFound for what cannot be the id of one."""
+    if "\x00" in property_id:
+        raise ListingNotFound(property_id)
+    return property_id
+
+
+def known_platform(platform: str | None) -> str | None:
+    """Raises PlatformNotFound for what cannot be the name of one."""
+    if platform is not None and "\x00" in platform:
+        raise PlatformNotFound(platform)
+    return platform
+
+
+def merged(body: BaseModel | None, **query: T | None) -> dict[str, T]:
+    """Return the members that came in the body or as query parameters; None is not said. Raises InvalidInput where the
+    two say different things of one member.
+    """
+    given: dict[str, T] = body.model_dump(exclude_none=True) if body is not None else {}
+    for name, value in query.items():
+        if value is not None and given.setdefault(name, value) != value:
+            raise InvalidInput(name, "the body says one thing and the query another")
+    return given
 
 
 def number_of(cursor: str | None, otherwise: int) -> int:

@@ -5,6 +5,7 @@ Plain ASGI, so that nothing of the body is read before the caller may send it.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Collection, Sequence
 
@@ -19,6 +20,7 @@ from mls_crm_sync.core.errors import StoreUnavailable
 from mls_crm_sync.store import keys
 from mls_crm_sync.store.database import Database
 
+from .context import with_escaped_slashes
 from .permissions import PERMISSIONS, is_local
 from .problems import problem
 
@@ -26,7 +28,9 @@ log = structlog.get_logger()
 
 MAX_BODY = 1_000_000
 MAX_BULK_BODY = 64_000_000
-BULK = frozenset({"/api/properties/bulk", "/api/properties/import", "/api/mls-properties"})
+BULK = frozenset({
+    ("POST", "/api/properties/bulk"), ("POST", "/api/properties/import"), ("POST", "/api/mls-properties"),
+})  # fmt: skip
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -37,7 +41,7 @@ SECURITY_HEADERS = {
 
 
 class RequestIds:
-    """Gives each request an id, logs it, and puts the security headers on its answer."""
+    """Gives each request an id and its answer the security headers; answers for whatever has failed inside."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,20 +50,47 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        scope = _prepared(scope)
+        answer = _WithHeaders(send, scope["state"]["request_id"])
+        try:
+            await self._app(scope, receive, answer)
+        except asyncio.CancelledError:  # told to stop, and the time for requests under way is over
+            if not answer.begun:
+                await _stopped(scope)(scope, receive, answer)
+            raise
+        except Exception as error:
+            log.exception("unexpected_error", kind=type(error).__name__, path=scope["path"])
+            if answer.begun:  # the server breaks it off
+                raise
+            await _bug(scope)(scope, receive, answer)
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+class _WithHeaders:
+    """Sends an answer with the headers that all have."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
+def _prepared(scope: Scope) -> Scope:
+    """Return the scope with the request's id. HEAD is asked as GET: the server, which keeps its own, sends no body."""
+    request_id = secrets.token_hex(8)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    path = with_escaped_slashes(scope["raw_path"]) if b"%2" in scope.get("raw_path", b"") else scope["path"]
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return {**scope, "method": method, "path": path, "state": {**scope.get("state", {}), "request_id": request_id}}
 
 
 class Guard:
@@ -87,8 +118,14 @@ class Guard:
             return None
         headers = Headers(scope=scope)
         bearer = _bearer(headers)
-        if bearer is None:
-            return None if self._is_local(scope, headers) else _no_key(scope)
+        if bearer is not None:
+            return await self._refusal_of_key(scope, bearer, needed)
+        if not self._is_local(scope, headers):
+            return _no_key(scope, needed)
+        scope["state"]["caller"] = "local"
+        return None
+
+    async def _refusal_of_key(self, scope: Scope, bearer: str, needed: access.Scope) -> JSONResponse | None:
         try:
             async with self._db.connection() as conn:
                 key = await keys.find(conn, access.key_digest(bearer))
@@ -97,19 +134,19 @@ class Guard:
             return _away(scope)
         if key is None:
             return _bad_key(scope)
+        scope["state"]["caller"] = f"key {key['key_id']}"
         return None if access.allows(key["scopes"], needed) else _wrong_scope(scope, needed, key["scopes"])
 
     def _route(self, scope: Scope) -> tuple[str, str] | None:
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         for route in self._routes:
             match, _ = route.matches(scope)
             if match is Match.FULL:
-                return method, route.path
+                return scope["method"], route.path
         return None
 
     def _is_local(self, scope: Scope, headers: Headers) -> bool:
         client = scope["client"][0] if scope.get("client") else None
-        return self._local_mode and is_local(client, headers, set(headers.keys()))
+        return self._local_mode and is_local(client, headers.items())
 
 
 class BodyLimit:
@@ -122,7 +159,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_BULK_BODY if scope["path"] in BULK else MAX_BODY
+        limit = MAX_BULK_BODY if (scope["method"], scope["path"]) in BULK else MAX_BODY
         said = Headers(scope=scope).get("content-length", "0")
         if not said.isdigit() or int(said) > limit:
             await _too_large(scope, limit)(scope, receive, send)
@@ -152,14 +189,14 @@ def _bearer(headers: Headers) -> str | None:
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
-def _no_key(scope: Scope) -> JSONResponse:
+def _no_key(scope: Scope, needed: access.Scope) -> JSONResponse:
     return problem(
         401,
         "no_key",
         "An API key is needed",
         "send it as the header `Authorization: Bearer KEY`",
         request_id=scope["state"]["request_id"],
-        hint="`mls-crm-sync keys create NAME --scope read` makes one on the service's machine",
+        hint=f"`mls-crm-sync keys create NAME --scope {needed}` makes one on the service's machine",
         headers={"WWW-Authenticate": "Bearer"},
     )
 
@@ -194,6 +231,27 @@ def _away(scope: Scope) -> JSONResponse:
         "the key could not be looked up; nothing was changed",
         request_id=scope["state"]["request_id"],
         headers={"Retry-After": "2"},
+    )
+
+
+def _stopped(scope: Scope) -> JSONResponse:
+    return problem(
+        503,
+        "stopping",
+        "The service is being stopped",
+        "the request was broken off; look whether it was done before you ask for it again",
+        request_id=scope["state"]["request_id"],
+        headers={"Retry-After": "10", "Connection": "close"},
+    )
+
+
+def _bug(scope: Scope) -> JSONResponse:
+    return problem(
+        500,
+        "internal",
+        "Something went wrong",
+        "this is a fault of the service; its log has more under the request_id",
+        request_id=scope["state"]["request_id"],
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from mls_crm_sync.core.errors import ListingNotFound
+from mls_crm_sync.core.errors import InvalidInput, ListingNotFound
+from mls_crm_sync.core.listing import normalise_facts
 from mls_crm_sync.store import crm_properties, listings
 from mls_crm_sync.sync.purge import purge
 from mls_crm_sync.sync.push import push
 
 from . import models
-from .context import Cursor, Here, Id, Limit, number_of, refuse_nul
+from .context import Cursor, Here, Id, Limit, known_listing_id, number_of, refuse_nul
 from .problems import responses
 from .strict import StrictRoute
 
@@ -39,12 +41,12 @@ async def list_listings(
         rows = await listings.page(
             conn,
             source=source,
-            status=status,
-            city=city,
-            postal_code=zip,
-            listing_id=mls_number,
+            status=_status(status),
+            city=_composed(city),
+            postal_code=_composed(zip),
+            listing_id=_composed(mls_number),
             linked=linked,
-            search=q,
+            search=_composed(q),
             after=cursor or "",
             limit=limit,
         )
@@ -57,10 +59,7 @@ async def push_listings(here: Here, body: models.Push) -> models.PushResult:
     """Take listings in through the same ingest as any source; linked CRM properties follow at once."""
     result = await push(here.work, here.normaliser, body.listings, source=body.source, location=body.location)
     tally = result.run.tally
-    errors = [
-        models.RowProblem(row=row["position"], id="", code=row["reason"], detail=row["detail"])
-        for row in result.quarantined
-    ]
+    errors = [models.RowProblem(row=e.line, id=e.id, code=e.code, detail=e.detail) for e in result.quarantined]
     return models.PushResult(
         run_id=result.run.run_id,
         read=tally.read,
@@ -79,7 +78,7 @@ async def push_listings(here: Here, body: models.Push) -> models.PushResult:
 async def get_listing(here: Here, id: Id) -> models.Listing:  # noqa: A002 - as the other door says
     """One listing."""
     async with here.db.connection() as conn:
-        return models.Listing.of(await listings.get(conn, _known(id)))
+        return models.Listing.of(await listings.get(conn, known_listing_id(id)))
 
 
 @router.get("/{id}/changes", operation_id="list_mls_property_changes", responses=responses(404))
@@ -87,7 +86,7 @@ async def list_changes(here: Here, id: Id, limit: Limit = 100, cursor: Cursor = 
     """What changed of a listing, newest first."""
     before = number_of(cursor, NEWEST)
     async with here.db.connection() as conn:
-        if not await listings.exists(conn, _known(id)):
+        if not await listings.exists(conn, known_listing_id(id)):
             raise ListingNotFound(id)
         rows = await listings.changes(conn, id, before=before, limit=limit)
     following = str(rows[-1]["change_id"]) if len(rows) == limit else None
@@ -99,7 +98,7 @@ async def list_linked(here: Here, id: Id, limit: Limit = 100, cursor: Cursor = N
     """The CRM properties linked to a listing, by id."""
     refuse_nul(cursor=cursor)
     async with here.db.connection() as conn:
-        if not await listings.exists(conn, _known(id)):
+        if not await listings.exists(conn, known_listing_id(id)):
             raise ListingNotFound(id)
         rows = await crm_properties.page(
             conn, stale_after=here.stale_after, property_id=id, after=cursor or "", limit=limit
@@ -111,11 +110,18 @@ async def list_linked(here: Here, id: Id, limit: Limit = 100, cursor: Cursor = N
 @router.delete("/{id}", operation_id="purge_mls_property", responses=responses(404))
 async def purge_listing(here: Here, id: Id) -> models.PurgeAnswer:  # noqa: A002 - as the other door says
     """Take a listing's content away, here and in the CRM; a content-free tombstone and the links stay."""
-    emptied = await purge(here.db, _known(id))
+    emptied = await purge(here.db, known_listing_id(id))
     return models.PurgeAnswer(message="purged", property_id=id, crm_properties_emptied=emptied)
 
 
-def _known(property_id: str) -> str:
-    if "\x00" in property_id:
-        raise ListingNotFound(property_id)
-    return property_id
+def _status(status: str | None) -> str | None:
+    """Raises InvalidInput in the words of the caller, who asked for no `StandardStatus`."""
+    try:
+        return None if status is None else normalise_facts({"StandardStatus": status})["StandardStatus"]
+    except InvalidInput as error:
+        raise InvalidInput("status", error.detail) from error
+
+
+def _composed(text: str | None) -> str | None:
+    """Facts are kept in NFC, so what is looked for in them is: a caller may spell é in two characters."""
+    return None if text is None else unicodedata.normalize("NFC", text)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
 from mls_crm_sync.core.access import Scope
 from mls_crm_sync.core.ages import ages
@@ -14,10 +15,32 @@ from mls_crm_sync.core.values import instant_text
 from mls_crm_sync.store.database import Row
 
 T = TypeVar("T")
-Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str)]
+
+
+def _whole_seconds(at: datetime) -> str:
+    return instant_text(at.replace(microsecond=0))
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(_whole_seconds, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2024-01-01T12:00:00Z"]}),
+]
 Text = Annotated[str, Field(max_length=100_000)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Flag = Annotated[bool, Field(strict=True)]  # "no" is a text, not a false
+Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # true is no number, "3" neither
 Facts = dict[str, Any]
+
+
+def _shown_name(name: str) -> str:
+    """As `sync.recognise.checked_name`: it is kept for good, and shown."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError("must be printable text")
+    return name
+
+
+Platform = Annotated[Name, AfterValidator(_shown_name)]
 
 
 class Request(BaseModel):
@@ -37,7 +60,10 @@ class Page(BaseModel, Generic[T]):
 
 
 class CrmProperty(BaseModel):
-    """A CRM property as a reader gets it: `values` is own, over it the MLS's fields, over both the overrides."""
+    """A CRM property as a reader gets it: `values` is own, over it the MLS's fields, over both the overrides.
+
+    `computed` is what follows from the values today.
+    """
 
     id: str
     platform: str
@@ -51,6 +77,7 @@ class CrmProperty(BaseModel):
     overrides: Facts
     override_details: Facts
     values: Facts
+    computed: Facts
     mls_property_id: str | None
     sync_status: str
     last_seen_at: Instant | None
@@ -61,15 +88,16 @@ class CrmProperty(BaseModel):
 
     @classmethod
     def of(cls, row: Row) -> CrmProperty:
-        shown = {name: row[name] for name in cls.model_fields if name != "values"}
-        return cls.model_construct(**shown, values=effective(row["own"], row["fields"], row["overrides"]))
+        shown = {name: row[name] for name in cls.model_fields if name not in {"values", "computed"}}
+        values = effective(row["own"], row["fields"], row["overrides"])
+        return cls.model_construct(**shown, values=values, computed=_computed(values))
 
 
 class CrmPropertyNew(Request):
     """`id` is made by the service where it is left out."""
 
     id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    platform: Name = "default"
+    platform: Platform = "default"
     crm_status: Text | None = None
     notes: Text | None = None
     tags: list[Text] = []
@@ -79,32 +107,38 @@ class CrmPropertyNew(Request):
 
 
 class CrmPropertyPatch(Request):
-    """What to change; members left out stay. In `own` and `overrides` null removes a field."""
+    """What to change; members left out stay. In `own` and `overrides` null removes a field; neither is null itself, for
+    that could mean to keep all fields or to remove all.
+    """
 
-    version: int | None = None
+    version: Whole | None = None
     crm_status: Text | None = None
     notes: Text | None = None
     tags: list[Text] | None = None
     assigned_agent: Text | None = None
     custom: Facts | None = None
-    own: Facts | None = None
-    overrides: Facts | None = None
+    own: Facts = {}
+    overrides: Facts = {}
     reason: Text | None = None
 
 
 class BulkItem(Request):
+    """Members left out are kept. In `own` and `custom` null removes a member; neither is null itself."""
+
     id: Annotated[str, Field(max_length=200)]
     crm_status: Text | None = None
     notes: Text | None = None
     tags: list[Text] | None = None
     assigned_agent: Text | None = None
-    custom: Facts | None = None
-    own: Facts | None = None
+    custom: Facts = {}
+    own: Facts = {}
 
 
 class BulkUpsert(Request):
-    platform: Name = "default"
-    items: Annotated[list[BulkItem], Field(max_length=10_000)]
+    """Each item is looked at by itself, when its turn comes: one that has not the form is an error of its row."""
+
+    platform: Platform = "default"
+    items: Annotated[list[SkipValidation[BulkItem]], Field(max_length=10_000)]
 
 
 class RowProblem(BaseModel):
@@ -125,12 +159,26 @@ class ImportResult(BaseModel):
     errors: list[RowProblem]
 
 
+class RowResult(BaseModel):
+    """`result` is `made`, `changed`, `unchanged` or `error`; what is wrong stands in `errors`."""
+
+    row: int
+    id: str
+    result: str
+
+
+class BulkResult(ImportResult):
+    """`results` has every row once, in their order."""
+
+    results: list[RowResult]
+
+
 # -- links ------------------------------------------------------------------------------------------------------------
 
 
 class LinkRequest(Request):
     mls_property_id: str
-    move: bool = False
+    move: Flag = False
 
 
 class LinkAnswer(BaseModel):
@@ -139,6 +187,10 @@ class LinkAnswer(BaseModel):
     mls_property_id: str
     linked: bool
     field_names: list[str]
+
+
+class UnlinkRequest(Request):
+    restore_own: Flag | None = None
 
 
 class UnlinkAnswer(BaseModel):
@@ -178,6 +230,14 @@ class SyncAnswer(BaseModel):
 class ReferenceRequest(Request):
     mls_property_id: str
     crm_property_id: str
+    platform: str | None = None
+
+
+class ReferenceRemoval(Request):
+    """Members that are left out come as query parameters."""
+
+    mls_property_id: str | None = None
+    crm_property_id: str | None = None
     platform: str | None = None
 
 
@@ -237,8 +297,12 @@ def _shown(row: Row) -> Facts:
     return {
         "listing_key": row["source_key"],
         "content_hash": row["content_hash"].hex(),
-        "computed": ages(row["fields"], datetime.now(UTC).date()),
+        "computed": _computed(row["fields"]),
     }
+
+
+def _computed(fields: Mapping[str, Any]) -> Facts:
+    return {**ages(fields, datetime.now(UTC).date())}
 
 
 class ListingSummary(BaseModel):
@@ -246,6 +310,7 @@ class ListingSummary(BaseModel):
     source: str
     listing_key: str
     fields: Facts
+    computed: Facts
     absence_state: str
     last_changed_at: Instant
     purged_at: Instant | None
@@ -253,8 +318,8 @@ class ListingSummary(BaseModel):
 
     @classmethod
     def of(cls, row: Row) -> ListingSummary:
-        same = {name: row[name] for name in cls.model_fields if name != "listing_key"}
-        return cls.model_construct(**same, listing_key=row["source_key"])
+        same = {name: row[name] for name in cls.model_fields if name not in {"listing_key", "computed"}}
+        return cls.model_construct(**same, listing_key=row["source_key"], computed=_computed(row["fields"]))
 
 
 class Change(BaseModel):
@@ -287,7 +352,9 @@ class PushedListing(BaseModel):
 
 
 class PushResult(BaseModel):
-    """`read = new + changed + unchanged + quarantined`; `errors` says what was quarantined and why."""
+    """`read = new + changed + unchanged + quarantined`; `errors` says what was quarantined and why: each record by its
+    place from 1, with its ListingKey as `id`, where that could be read.
+    """
 
     run_id: int
     read: int
@@ -327,7 +394,7 @@ class Quarantined(BaseModel):
 
 
 class RetryRequest(Request):
-    ids: list[int] | None = None
+    ids: list[Whole] | None = None
 
 
 class RetryAnswer(BaseModel):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from mls_crm_sync.core.errors import KeyNotFound, StoreUnavailable
+from mls_crm_sync.core.errors import InvalidInput, KeyNotFound, StoreUnavailable
 from mls_crm_sync.store import crm_properties, events, keys, listings, migrate, quarantine, runs
 from mls_crm_sync.sync import keys as key_verbs
 from mls_crm_sync.sync.quarantine import retry
 
-from . import models
-from .context import Cursor, Here, Limit, number_of
+from . import models, problems
+from .context import Cursor, Here, Limit, number_of, refuse_nul
 from .problems import responses
 from .strict import StrictRoute
 
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
+QUARANTINE_PAGE = 4_000_000
+"""Bytes of records in one page of quarantine; a thousand of the largest would be a gigabyte."""
 
 
 @router.get("/health", operation_id="health")
@@ -23,8 +25,8 @@ async def health() -> models.Health:
     return models.Health(status="ok")
 
 
-@router.get("/ready", operation_id="ready", responses={503: {"model": models.Ready}})
-async def ready(here: Here, response: Response) -> models.Ready:
+@router.get("/ready", operation_id="ready", response_model=models.Ready, responses={503: {"model": problems.NotReady}})
+async def ready(here: Here, request: Request) -> models.Ready | Response:
     """Asks the database for an answer, and whether it is up to date; 503 until both hold."""
     checks = {"database": "ok", "migrations": "ok"}
     try:
@@ -34,31 +36,40 @@ async def ready(here: Here, response: Response) -> models.Ready:
         checks = {"database": "unavailable", "migrations": "unknown"}
     except Exception as error:  # noqa: BLE001 - whatever it is, this service is not ready
         checks["migrations"] = type(error).__name__
-    good = all(check == "ok" for check in checks.values())
-    response.status_code = 200 if good else 503
-    return models.Ready(status="ready" if good else "not ready", checks=checks)
+    if all(check == "ok" for check in checks.values()):
+        return models.Ready(status="ready", checks=checks)
+    away = checks["database"] != "ok"
+    body = problems.NotReady(
+        title="The service is not ready",
+        status=503,
+        code=StoreUnavailable.code if away else "not_ready",
+        detail="the database does not answer" if away else "the database has not the form that this release needs",
+        hint=None if away else "`mls-crm-sync db migrate` on the service's machine brings it up to date",
+        request_id=request.state.request_id,
+        checks=checks,
+    )
+    return problems.answer(body, headers={"Retry-After": str(problems.RETRY_AFTER_SECONDS)})
 
 
 @router.get("/api/quarantine", operation_id="list_quarantine")
 async def list_quarantine(
     here: Here, source: str | None = None, limit: Limit = 100, cursor: Cursor = None
 ) -> models.Page[models.Quarantined]:
-    """Records that could not be read, with their reason and bytes, by id."""
+    """Records that could not be read, with their reason and bytes, by id. A page may end before `limit`, at some
+    megabytes.
+    """
+    refuse_nul(source=source)
     after = number_of(cursor, 0)
     async with here.db.connection() as conn:
-        rows = await quarantine.page(
-            conn, source=source.replace("\x00", "") if source else source, after=after, limit=limit
-        )
+        found, more = await quarantine.page_within(conn, QUARANTINE_PAGE, source=source, after=after, limit=limit)
     same = [name for name in models.Quarantined.model_fields if name != "payload"]
     items = [
         models.Quarantined.model_construct(
-            **{name: row[name] for name in same},
-            payload=quarantine.unpack(row["payload"]).decode("utf-8", "replace"),
+            **{name: row[name] for name in same}, payload=payload.decode("utf-8", "replace")
         )
-        for row in rows
+        for row, payload in found
     ]
-    following = str(rows[-1]["quarantine_id"]) if len(rows) == limit else None
-    return models.Page(items=items, next_cursor=following)
+    return models.Page(items=items, next_cursor=str(found[-1][0]["quarantine_id"]) if more else None)
 
 
 @router.post("/api/quarantine/retry", operation_id="retry_quarantine", responses=responses(404))
@@ -78,10 +89,18 @@ async def list_events(
     here: Here, after: str | None = None, limit: Limit = 100, cursor: Cursor = None
 ) -> models.Page[models.EventView]:
     """Events after a sequence number, in commit order. `next_cursor` is the last one's, to come back with later."""
+    seq = number_of(cursor, _seq(after))
     async with here.db.connection() as conn:
-        rows = await events.after(conn, number_of(cursor if cursor is not None else after, 0), limit=limit)
+        rows = await events.after(conn, seq, limit=limit)
     following = str(rows[-1]["seq"]) if rows else None
     return models.Page(items=[models.EventView.of(row) for row in rows], next_cursor=following)
+
+
+def _seq(after: str | None) -> int:
+    try:
+        return number_of(after, 0)
+    except InvalidInput as error:
+        raise InvalidInput("after", "is not the `seq` of an event") from error
 
 
 @router.get("/api/stats", operation_id="get_stats")

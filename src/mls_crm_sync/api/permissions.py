@@ -10,8 +10,8 @@ machine by name, neither passed on by a proxy nor sent by a page of somebody els
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
+import re
+from collections.abc import Iterable, Mapping
 
 from mls_crm_sync.core.access import Scope
 
@@ -50,40 +50,44 @@ PERMISSIONS: Mapping[tuple[str, str], Scope | None] = {
     ("DELETE", "/api/keys/{key_id}"): ADMIN,
 }
 
-FORWARDING = (
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-client-ip",
-)
-"""Headers of a proxy: behind one, "from this machine" says nothing about who is asking."""
+FORWARDING = frozenset({
+    "forwarded", "forwarded-for", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip",
+    "x-envoy-external-address",
+})  # fmt: skip
+FORWARDING_BEGINNINGS = ("x-forwarded", "x-original-", "x-envoy-", "cf-", "fastly-", "x-azure-", "x-appengine-")
+"""Names of the headers of proxies: behind one, "from this machine" says nothing about who is asking."""
+
+_HOST = re.compile(r"(localhost|127(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
 def is_loopback_host(host: str) -> bool:
     """Whether a Host header or a bind address names this machine alone. `localhost` counts, other names do not."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    found = _HOST.fullmatch(host)
+    if found is None:
         return False
+    name = found[1].strip("[]").lower()
     return name == "localhost" or _is_loopback_address(name)
 
 
-def is_local(client: str | None, headers: Mapping[str, str], names: Collection[str]) -> bool:
-    """Whether a request may have local mode. `names` are the names of all its headers, lower case.
+def is_local(client: str | None, headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether a request may have local mode. `headers` are all its headers, names in lower case.
 
-    A page that somebody else serves sends its Origin, or is same-site by a rebinding name that Host gives away.
+    A page that somebody else serves sends its Origin, or is same-site by a rebinding name that Host gives away. Of two
+    Hosts or Origins it is not known which one counts for whoever passed them on.
     """
-    if client is None or not _is_loopback_address(client) or any(name in names for name in FORWARDING):
+    sent = list(headers)
+    if client is None or not _is_loopback_address(client) or any(_is_forwarding(name) for name, _ in sent):
         return False
-    if not is_loopback_host(headers.get("host", "")):
+    hosts, origins, sites = ([value for n, value in sent if n == name] for name in ("host", "origin", "sec-fetch-site"))
+    if len(hosts) != 1 or not is_loopback_host(hosts[0]):
         return False
-    origin = headers.get("origin")
-    if origin is None:
-        return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
-    return origin == f"http://{headers.get('host', '')}"
+    if origins:
+        return origins == [f"http://{hosts[0]}"]
+    return set(sites) <= {"none", "same-origin"}
+
+
+def _is_forwarding(name: str) -> bool:
+    return name in FORWARDING or name.startswith(FORWARDING_BEGINNINGS)
 
 
 def _is_loopback_address(text: str) -> bool:

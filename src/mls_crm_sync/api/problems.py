@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
@@ -19,10 +20,19 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from mls_crm_sync.core.errors import (
+    AlreadyLinked,
     Conflict,
+    CrmPropertyExists,
+    CrmPropertyNotFound,
     InvalidInput,
+    KeyNotFound,
+    ListingNotFound,
     NotFound,
+    PlatformNotFound,
+    QuarantineNotFound,
     Refused,
+    RunLost,
+    SetupError,
     SourceBroken,
     StoreUnavailable,
     SyncError,
@@ -39,8 +49,18 @@ _STATUS: tuple[tuple[type[SyncError], int], ...] = (
     (InvalidInput, 422),
     (SourceBroken, 422),
     (Refused, 422),
+    (RunLost, 409),
     (StoreUnavailable, 503),
+    (SetupError, 503),
 )
+_HINTS: Mapping[type[SyncError], str] = {
+    ListingNotFound: "create listings with POST /api/mls-properties; GET /api/mls-properties shows their ids",
+    CrmPropertyNotFound: "create one with POST /api/properties; GET /api/properties shows their ids",
+    CrmPropertyExists: "change it with PATCH, or send many at once to /api/properties/bulk, which inserts or updates",
+    PlatformNotFound: "GET /api/properties shows the platform of each; leave it out to mean any",
+    KeyNotFound: "GET /api/keys shows their ids, and which are revoked",
+    QuarantineNotFound: "GET /api/quarantine shows those that are open",
+}
 RETRY_AFTER_SECONDS = 2
 
 
@@ -62,6 +82,12 @@ class Problem(BaseModel):
     request_id: str
     hint: str | None = None
     errors: list[FieldError] | None = None
+
+
+class NotReady(Problem):
+    """The service cannot do its work yet, or not right now; `checks` says what is missing."""
+
+    checks: dict[str, str]
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -89,15 +115,18 @@ def problem(
         hint=hint,
         errors=list(errors) if errors is not None else None,
     )
+    return answer(body, headers=headers)
+
+
+def answer(body: Problem, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
     content = body.model_dump(exclude_none=True)
-    return JSONResponse(content, status, headers=dict(headers or {}), media_type=CONTENT_TYPE)
+    return JSONResponse(content, body.status, headers=dict(headers or {}), media_type=CONTENT_TYPE)
 
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(SyncError, _of_domain)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(Exception, _of_bug)
 
 
 def status_of(error: SyncError) -> int:
@@ -111,8 +140,8 @@ async def _of_domain(request: Request, error: Exception) -> JSONResponse:
     errors = [FieldError(field=error.member, reason=error.detail)] if isinstance(error, InvalidInput) else None
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
     detail = str(error)
-    if status == 503:
-        detail = "the database cannot be used right now; nothing was changed"
+    if isinstance(error, StoreUnavailable):
+        detail = f"the database cannot be used right now; {_outcome(request)}"
         log.warning("store_unavailable", reason=str(error))
     return problem(
         status,
@@ -120,15 +149,29 @@ async def _of_domain(request: Request, error: Exception) -> JSONResponse:
         error.title,
         detail,
         request_id=request.state.request_id,
-        hint=error.hint,
+        hint=_hint(error),
         errors=errors,
         headers=headers,
     )
 
 
+def _hint(error: SyncError) -> str | None:
+    """What the caller can do about it, by request: an error's own hint is for whoever has the command."""
+    if isinstance(error, AlreadyLinked):
+        path = f"/api/properties/{quote(error.crm_id, safe='')}"
+        return f'to move it, say "move": true at POST {path}/link-mls, or DELETE {path}/unlink-mls first'
+    return _HINTS.get(type(error), error.hint)
+
+
+def _outcome(request: Request) -> str:
+    """A commit whose answer was lost may have happened, and what is read after it fails alike: promise nothing."""
+    reads = request.method in {"GET", "HEAD"}
+    return "nothing was changed" if reads else "look whether the change was made before you ask for it again"
+
+
 async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    errors = [FieldError(field=_place(e["loc"]), reason=_reason(e)) for e in error.errors()]
+    errors = field_errors(error.errors())
     detail = "; ".join(f"{e.field}: {e.reason}" for e in errors[:5])
     return problem(
         422, "invalid_input", "The request is not valid", detail, request_id=request.state.request_id, errors=errors
@@ -143,12 +186,9 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, code, phrase, str(error.detail), request_id=request_id, headers=error.headers)
 
 
-async def _of_bug(request: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected_error", kind=type(error).__name__, path=request.url.path, exc_info=error)
-    detail = "this is a fault of the service; its log has more under the request_id"
-    return problem(
-        500, "internal", "Something went wrong", detail, request_id=getattr(request.state, "request_id", "unknown")
-    )
+def field_errors(found: Sequence[Any]) -> list[FieldError]:
+    """Return what a model's validation has found, in the caller's words."""
+    return [FieldError(field=_place(e["loc"]), reason=_reason(e)) for e in found]
 
 
 def _reason(error: Mapping[str, Any]) -> str:

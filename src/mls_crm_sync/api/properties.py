@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import asyncio
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import ValidationError
 
-from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput
+from mls_crm_sync.core.errors import InvalidInput, SourceBroken
+from mls_crm_sync.sources.table import Table, table_of
 from mls_crm_sync.store import crm_properties, listings
 from mls_crm_sync.store.crm_properties import ImportRow
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.crm import Edit, ImportSummary, Override
-from mls_crm_sync.sync.links import RowError
+from mls_crm_sync.sync.links import RowError, whole_rows
 
 from . import models
-from .context import Cursor, Here, Id, Limit, Service, refuse_nul
-from .problems import responses
+from .context import Cursor, Here, Id, Limit, Service, known_crm_id, known_listing_id, merged, refuse_nul
+from .problems import field_errors, responses
 from .strict import StrictRoute, storable
 
 router = APIRouter(prefix="/api/properties", tags=["CRM properties"], route_class=StrictRoute)
-IfMatch = Annotated[str | None, Header(description="The version that was read, as the ETag gave it.")]
+
+
+async def _if_match(
+    request: Request, if_match: Annotated[str | None, Header(description="ETags that were read, or `*`.")] = None
+) -> frozenset[int] | None:
+    """Return the versions that If-Match names, None for all. What is no ETag of ours is one that nothing has.
+
+    A weak one counts as the strong one: proxies that compress weaken them on the way, and content is no other for it.
+    """
+    if if_match is None:
+        return None
+    said = [one.strip() for one in ",".join(request.headers.getlist("if-match")).split(",")]
+    tags = [_version_of(tag) for tag in said]
+    return None if "*" in said else frozenset(tag for tag in tags if tag is not None)
+
+
+def _version_of(etag: str) -> int | None:
+    text = etag.removeprefix("W/")
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+IfMatch = Annotated[frozenset[int] | None, Depends(_if_match)]
 
 
 @router.get("", operation_id="list_properties")
@@ -74,11 +97,14 @@ async def create_property(here: Here, body: models.CrmPropertyNew, response: Res
 
 
 @router.post("/bulk", operation_id="bulk_upsert_properties")
-async def bulk_upsert(here: Here, body: models.BulkUpsert) -> models.ImportResult:
+async def bulk_upsert(here: Here, body: models.BulkUpsert) -> models.BulkResult:
     """Insert or update up to 10,000 CRM properties; each row has its own result, members left out are kept."""
-    items = [storable("items", item.model_dump(exclude_unset=True)) for item in body.items]
-    summary = await crm.upsert_items(here.work, items, platform=body.platform)
-    return _import_result(summary, summary.errors)
+    refused: list[RowError] = []
+    summary = await crm.upsert_items(here.work, _bulk_rows(body.items, refused), platform=body.platform)
+    result = _import_result(summary, [*refused, *summary.errors])
+    results = [models.RowResult(row=r.line, id=r.id, result=r.result) for r in summary.rows or ()]
+    results += [models.RowResult(row=e.row, id=e.id, result="error") for e in result.errors]
+    return models.BulkResult(**dict(result), results=sorted(results, key=lambda r: r.row))
 
 
 @router.post(
@@ -89,14 +115,12 @@ async def bulk_upsert(here: Here, body: models.BulkUpsert) -> models.ImportResul
 async def import_properties(
     here: Here, request: Request, platform: Annotated[str, Query(min_length=1, max_length=100)] = "default"
 ) -> models.ImportResult:
-    """Insert or update CRM properties from a CSV file with a header; columns as `crm import` takes them."""
+    """Insert or update CRM properties from a CSV file with a header, as `crm import` does. A table that cannot be read
+    to its end is refused, and nothing of it is imported. `row` is the line on which a row begins.
+    """
     refuse_nul(platform=platform)
-    try:
-        text = (await request.body()).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput("body", f"byte {error.start} is not UTF-8") from error
-    header, rows, cut = _csv_rows(text)
-    summary = await crm.import_rows(here.work, header, rows, platform=platform)
+    sheet, rows, cut = await asyncio.to_thread(_read_csv, await request.body())
+    summary = await crm.import_rows(here.work, sheet.header, rows, platform=platform)
     return _import_result(summary, [*cut, *summary.errors])
 
 
@@ -114,31 +138,32 @@ async def edit_property(
     response: Response,
     if_match: IfMatch = None,
 ) -> models.CrmProperty:
-    """Change what the CRM owns. With `version`, or If-Match, refused when somebody changed it since."""
+    """Change what the CRM owns. With `version`, If-Match or both, refused when somebody changed it since."""
     given = body.model_dump(exclude_unset=True)
     values: dict[str, object] = {n: given[n] for n in ("crm_status", "notes", "assigned_agent") if n in given}
     values |= {name: given[name] or empty for name, empty in (("tags", []), ("custom", {})) if name in given}
     change = Edit(
         values=storable("custom", values),
-        own=given.get("own") or {},
-        overrides={name: Override(value, reason=body.reason) for name, value in (given.get("overrides") or {}).items()},
-        version=_version(if_match, body.version),
+        own=body.own,
+        overrides={name: Override(value, reason=body.reason) for name, value in body.overrides.items()},
+        version=body.version,
+        versions=if_match,
     )
-    await crm.edit(here.db, _known(id), change, now=datetime.now(UTC))
+    await crm.edit(here.db, known_crm_id(id), change, now=datetime.now(UTC))
     return await _read(here, id, response)
 
 
-@router.delete("/{id}", operation_id="delete_property", status_code=204, responses=responses(404))
-async def delete_property(here: Here, id: Id) -> None:  # noqa: A002 - the documented name
-    """Delete a CRM property; its link ends with it."""
-    await crm.delete(here.db, _known(id))
+@router.delete("/{id}", operation_id="delete_property", status_code=204, responses=responses(404, 412))
+async def delete_property(here: Here, id: Id, if_match: IfMatch = None) -> None:  # noqa: A002 - the documented name
+    """Delete a CRM property; its link ends with it. With If-Match, refused when somebody changed it since."""
+    await crm.delete(here.db, known_crm_id(id), versions=if_match)
 
 
 @router.post("/{id}/link-mls", operation_id="link_mls", responses=responses(404, 409))
 async def link_mls(here: Here, id: Id, body: models.LinkRequest) -> models.LinkAnswer:  # noqa: A002 - the documented name
     """Link a CRM property to a listing and fill its fields at once. The same link again changes nothing."""
-    target = body.mls_property_id
-    result = await links.link(here.db, here.normaliser.unsynced, _known(id), target, move=body.move)
+    target = known_listing_id(body.mls_property_id)
+    result = await links.link(here.db, here.normaliser.unsynced, known_crm_id(id), target, move=body.move)
     message = "linked" if result.linked else "linked already"
     return models.LinkAnswer(
         message=message, id=id, mls_property_id=target, linked=result.linked, field_names=list(result.field_names)
@@ -149,25 +174,29 @@ async def link_mls(here: Here, id: Id, body: models.LinkRequest) -> models.LinkA
 async def unlink_mls(
     here: Here,
     id: Id,  # noqa: A002 - the documented name
-    restore_own: Annotated[bool, Query(description="Give the CRM's own values back; else the MLS's stay.")] = False,  # noqa: FBT002 - a query parameter
+    body: models.UnlinkRequest | None = None,
+    restore_own: Annotated[
+        bool | None, Query(description="Give the CRM's own values back; else the MLS's stay.")
+    ] = None,
 ) -> models.UnlinkAnswer:
-    """Cut the link. The values stay frozen, or the CRM's own show again."""
-    property_id = await links.unlink(here.db, _known(id), restore_own=restore_own)
-    return models.UnlinkAnswer(message="unlinked", id=id, mls_property_id=property_id, restored_own=restore_own)
+    """Cut the link. The values stay frozen, or the CRM's own show again. Its member may come as a query parameter."""
+    own = merged(body, restore_own=restore_own).get("restore_own", False)
+    property_id = await links.unlink(here.db, known_crm_id(id), restore_own=own)
+    return models.UnlinkAnswer(message="unlinked", id=id, mls_property_id=property_id, restored_own=own)
 
 
 @router.get("/{id}/mls-data", operation_id="get_mls_data", responses=responses(404, 409))
 async def get_mls_data(here: Here, id: Id) -> models.MlsData:  # noqa: A002 - the documented name
     """The listing that a CRM property is linked to."""
     async with here.db.connection() as conn:
-        property_id = await crm_properties.linked_to(conn, _known(id))
+        property_id = await crm_properties.linked_to(conn, known_crm_id(id))
         return models.MlsData.of(await listings.get(conn, property_id))
 
 
 @router.post("/{id}/sync-from-mls", operation_id="sync_from_mls", responses=responses(404, 409))
 async def sync_from_mls(here: Here, id: Id) -> models.SyncAnswer:  # noqa: A002 - the documented name
     """Bring one CRM property in step with its listing; says which fields changed."""
-    crm_id = _known(id)
+    crm_id = known_crm_id(id)
     synced = await links.sync_crm_property(here.db, here.normaliser.unsynced, crm_id)
     async with here.db.connection() as conn:
         property_id = synced.property_id if synced else await crm_properties.linked_to(conn, crm_id)
@@ -180,45 +209,43 @@ async def sync_from_mls(here: Here, id: Id) -> models.SyncAnswer:  # noqa: A002 
 
 async def _read(here: Service, crm_id: str, response: Response) -> models.CrmProperty:
     async with here.db.connection() as conn:
-        row = await crm_properties.get(conn, _known(crm_id), stale_after=here.stale_after)
+        row = await crm_properties.get(conn, known_crm_id(crm_id), stale_after=here.stale_after)
     response.headers["ETag"] = f'"{row["version"]}"'
     return models.CrmProperty.of(row)
 
 
-def _known(crm_id: str) -> str:
-    """Ids are opaque: what cannot be one is simply not found."""
-    if "\x00" in crm_id:
-        raise CrmPropertyNotFound(crm_id)
-    return crm_id
-
-
-def _version(if_match: str | None, version: int | None) -> int | None:
-    """Raises InvalidInput for an If-Match that is no ETag of ours."""
-    if if_match is None or if_match == "*":
-        return version
-    text = if_match.removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise InvalidInput("If-Match", "is no ETag of a CRM property")
-    return int(text)
-
-
-def _csv_rows(text: str) -> tuple[list[str], Iterator[tuple[int, Mapping[str, str]]], list[RowError]]:
-    """Return the header, the whole rows with their lines, and the others. Raises InvalidInput."""
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
+def _read_csv(body: bytes) -> tuple[Table, list[tuple[int, Mapping[str, str]]], list[RowError]]:
+    """Return the table, its whole rows with their lines, and the others. Read to its end before anything is imported:
+    a request is refused whole. Raises InvalidInput.
+    """
     cut: list[RowError] = []
     try:
-        header = [name.strip() for name in next(reader, [])]
-        rows = [(reader.line_num, cells) for cells in reader if cells]
-    except csv.Error as error:
-        raise InvalidInput("body", f"line {reader.line_num}: {error}") from error
-    if len(set(header)) != len(header):
-        raise InvalidInput("body", "the header names a column twice")
-    for line, cells in rows:
-        if len(cells) != len(header):
-            cut.append(RowError(line, "", "cells", "the row has another number of cells than the header"))
-    whole = ((line, dict(zip(header, cells, strict=True))) for line, cells in rows if len(cells) == len(header))
-    return header, whole, cut
+        sheet = table_of(body, "the table")
+        return sheet, list(whole_rows(sheet.rows, cut)), cut
+    except SourceBroken as error:
+        raise InvalidInput("body", error.detail) from error
+
+
+def _bulk_rows(items: Sequence[object], refused: list[RowError]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the items that have the form, with their places from 1; note the others in `refused`."""
+    for place, item in enumerate(items, start=1):
+        try:
+            yield place, _bulk_item(item)
+        except InvalidInput as error:
+            crm_id = item.get("id") if isinstance(item, dict) else None
+            refused.append(RowError(place, crm_id if isinstance(crm_id, str) else "", error.code, str(error)))
+
+
+def _bulk_item(item: object) -> dict[str, Any]:
+    """Raises InvalidInput."""
+    try:
+        row = models.BulkItem.model_validate(item).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        found = field_errors(error.errors())
+        raise InvalidInput(found[0].field, "; ".join(one.reason for one in found[:3])) from error
+    if "custom" in row:  # alone: a fact in `own` is read exactly, to its last decimal
+        row["custom"] = storable("custom", row["custom"])
+    return row
 
 
 def _import_result(summary: ImportSummary, errors: list[RowError]) -> models.ImportResult:

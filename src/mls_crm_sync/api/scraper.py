@@ -13,44 +13,40 @@ from mls_crm_sync.core.errors import InvalidInput
 from mls_crm_sync.sync import links
 
 from . import models
-from .context import Here, refuse_nul
+from .context import Here, known_crm_id, known_listing_id, known_platform, merged
 from .problems import responses
-from .strict import StrictRoute
+from .strict import ReferenceRoute
 
-router = APIRouter(tags=["references"], route_class=StrictRoute)
+router = APIRouter(tags=["references"], route_class=ReferenceRoute)
 
 
 @router.post("/crm-property-reference", operation_id="add_crm_property_reference", responses=responses(404, 409))
 async def add_reference(here: Here, body: models.ReferenceRequest) -> models.ReferenceAnswer:
     """Link a CRM property to a listing. An omitted platform means any; a wrong one is 404."""
-    result = await links.link(
-        here.db, here.normaliser.unsynced, body.crm_property_id, body.mls_property_id, platform=body.platform
-    )
+    crm_id, property_id = known_crm_id(body.crm_property_id), known_listing_id(body.mls_property_id)
+    where = known_platform(body.platform)
+    result = await links.link(here.db, here.normaliser.unsynced, crm_id, property_id, platform=where)
     message = "reference added" if result.linked else "reference was there already"
     return models.ReferenceAnswer(
-        message=message,
-        mls_property_id=body.mls_property_id,
-        crm_property_id=body.crm_property_id,
-        platform=result.platform,
+        message=message, mls_property_id=property_id, crm_property_id=crm_id, platform=result.platform
     )
 
 
 @router.delete("/crm-property-reference", operation_id="remove_crm_property_reference", responses=responses(404))
 async def remove_reference(
     here: Here,
-    body: models.ReferenceRequest | None = None,
+    body: models.ReferenceRemoval | None = None,
     mls_property_id: Annotated[str | None, Query()] = None,
     crm_property_id: Annotated[str | None, Query()] = None,
     platform: Annotated[str | None, Query()] = None,
 ) -> models.ReferenceAnswer:
     """Cut the link between these two; members may come as query parameters. The values stay frozen."""
-    refuse_nul(mls_property_id=mls_property_id, crm_property_id=crm_property_id, platform=platform)
-    property_id = body.mls_property_id if body else mls_property_id
-    crm_id = body.crm_property_id if body else crm_property_id
-    if property_id is None or crm_id is None:
-        missing = "mls_property_id" if property_id is None else "crm_property_id"
-        raise InvalidInput(missing, "is needed, in the body or as a query parameter")
-    where = body.platform if body else platform
+    given = merged(body, mls_property_id=mls_property_id, crm_property_id=crm_property_id, platform=platform)
+    for needed in ("mls_property_id", "crm_property_id"):
+        if needed not in given:
+            raise InvalidInput(needed, "is needed, in the body or as a query parameter")
+    crm_id, property_id = known_crm_id(given["crm_property_id"]), known_listing_id(given["mls_property_id"])
+    where = known_platform(given.get("platform"))
     found = await links.remove_reference(here.db, crm_id, property_id, platform=where)
     return models.ReferenceAnswer(
         message="reference removed", mls_property_id=property_id, crm_property_id=crm_id, platform=found
@@ -65,14 +61,13 @@ async def sync_property(
     platform: Annotated[str | None, Query()] = None,
 ) -> models.SyncPropertyAnswer:
     """Bring the CRM properties of one listing, or without one all linked properties, in step."""
-    refuse_nul(mls_property_id=mls_property_id, platform=platform)
-    property_id = body.mls_property_id if body and body.mls_property_id is not None else mls_property_id
-    where = body.platform if body and body.platform is not None else platform
+    given = merged(body, mls_property_id=mls_property_id, platform=platform)
+    property_id, where = given.get("mls_property_id"), known_platform(given.get("platform"))
     unsynced = here.normaliser.unsynced
     if property_id is None:
         summary = await links.sync_all(here.work, unsynced, platform=where)
     else:
-        summary = await links.sync_listing(here.db, unsynced, property_id, platform=where)
+        summary = await links.sync_listing(here.db, unsynced, known_listing_id(property_id), platform=where)
     changed = len(summary.changed)
     return models.SyncPropertyAnswer(
         success=True,

@@ -6,11 +6,13 @@ done (the message says what), 2 the command line itself was wrong.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line; a domain error becomes a message with its hint, and exit code 1."""
+    _stand_in_for_closed_streams()
     from mls_crm_sync.core.errors import SyncError
 
     from .app import app
@@ -29,3 +31,18 @@ def main() -> None:
 
 def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Open /dev/null for what was closed (`<&-`): the next file would get its number, which the event loop refuses."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - by position alone; for the programs that we start
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")  # None where it was closed
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")

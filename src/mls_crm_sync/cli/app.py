@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import crm, db, demo, ingest, keys, links, listings, quarantine, serve, status
+from . import crm, db, demo, ingest, keys, links, listings, options, quarantine, serve, status
 
 app = typer.Typer(
     name="mls-crm-sync",
@@ -37,6 +37,8 @@ def _root(
     del version
     from mls_crm_sync import logs
 
+    if log_level.lower() not in logs.LEVELS:
+        raise options.bad("--log-level", f"{log_level!r} is none of {', '.join(logs.LEVELS)}")
     logs.configure(log_level)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import options
 from .output import broken, count, json_line, notice, one_line, row_errors, table
 from .session import stale_after, with_database
 
 if TYPE_CHECKING:
-    from mls_crm_sync.sources.table import TableRow
     from mls_crm_sync.sync.links import RowError
 
 _ABOUT = (
@@ -32,7 +32,9 @@ def import_(
     """Insert or update CRM properties by id."""
     from mls_crm_sync.sources.table import read_table
     from mls_crm_sync.sync import crm
+    from mls_crm_sync.sync.links import whole_rows
 
+    options.name("--platform", platform)
     with read_table(file) as sheet:
         cut: list[RowError] = []
         rows = whole_rows(sheet.rows, cut)
@@ -163,17 +165,6 @@ def delete(crm_id: Annotated[str, typer.Argument(metavar="CRM_ID")]) -> None:
 
     with_database(lambda db: crm.delete(db, crm_id))
     typer.echo(f"deleted {crm_id}")
-
-
-def whole_rows(rows: Iterator[TableRow], cut: list[RowError]) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield the rows that have a cell for each column; note the others in `cut`."""
-    from mls_crm_sync.sync.links import RowError
-
-    for row in rows:
-        if row.cells is None:
-            cut.append(RowError(row.line, "", "cells", "the row has another number of cells than the header"))
-        else:
-            yield row.line, row.cells
 
 
 def _pairs(texts: list[str] | None) -> Iterator[tuple[str, str]]:

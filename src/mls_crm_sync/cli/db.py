@@ -4,11 +4,12 @@ commands.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path  # typer reads the annotations when it runs
 from typing import Annotated
 
 import typer
+
+from .session import on_a_loop
 
 app = typer.Typer(no_args_is_help=True, help="Migrate, back up and restore the database.")
 
@@ -19,7 +20,7 @@ def migrate() -> None:
     from mls_crm_sync import wiring  # keeps the CLI's start fast
     from mls_crm_sync.settings import Settings
 
-    done = asyncio.run(wiring.migrate_database(Settings()))
+    done = on_a_loop(wiring.migrate_database(Settings()))
     typer.echo("\n".join(f"applied {name}" for name in done) or "nothing to do")
 
 
@@ -31,7 +32,7 @@ def backup(
     from mls_crm_sync import wiring  # keeps the CLI's start fast
     from mls_crm_sync.settings import Settings
 
-    size = asyncio.run(wiring.backup_database(Settings(), file))
+    size = on_a_loop(wiring.backup_database(Settings(), file))
     typer.echo(f"wrote {file}, {size:,} bytes")
 
 
@@ -45,7 +46,7 @@ def restore(
     from mls_crm_sync import wiring  # keeps the CLI's start fast
     from mls_crm_sync.settings import Settings
 
-    done = asyncio.run(wiring.restore_database(Settings(), file, replace=replace))
+    done = on_a_loop(wiring.restore_database(Settings(), file, replace=replace))
     typer.echo(f"restored {file}")
     for name in done:
         typer.echo(f"applied {name}")

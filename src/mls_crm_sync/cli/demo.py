@@ -1,24 +1,54 @@
-"""`mls-crm-sync demo`: the main job on a generated sample."""
+"""`mls-crm-sync demo`: the main job on a generated sample, and then a service over it to look around in."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import one_line, table
+from . import serve
+from .output import notice, one_line, table
+from .session import on_a_loop
 
 if TYPE_CHECKING:
-    from mls_crm_sync.demo.tour import Step
+    from mls_crm_sync.demo.tour import Step, Tour
+
+PORTS_TRIED = 100
+"""From the usual one on; after that any free one will do."""
 
 
-def demo() -> None:
-    """Run the main job on a generated sample, in a database of its own, and show what changed in the CRM and why."""
+def demo(
+    served: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the sample until told to stop.")] = True,
+) -> None:
+    """Run the main job on a generated sample, show what changed in the CRM and why, and serve the sample.
+
+    The sample has a database of its own. It is served on 127.0.0.1:8080, or the next free port.
+    """
+    on_a_loop(_demo(served=served))
+
+
+async def _demo(*, served: bool) -> None:
+    from mls_crm_sync import wiring
     from mls_crm_sync.demo import tour
     from mls_crm_sync.settings import Settings
 
-    done = asyncio.run(tour.run(Settings(), _tell))
+    settings = Settings()
+    own = tour.own_settings(settings)
+    async with wiring.database_server(own):  # held from the tour to the service: it need not stop between them
+        done = await tour.run(settings, _tell)
+        _show(done)
+        if not served:
+            return
+        async with serve.application(own, local_mode=True, keyless=True) as app:
+            await serve.run(app, _free_socket(), local_mode=True, greet=lambda url: _invite(url, done))
+
+
+def _tell(step: Step) -> None:
+    typer.echo(f"mls-crm-sync {step.title}\n    {step.result}")
+
+
+def _show(done: Tour) -> None:
     rows = [
         (
             change["crm_id"],
@@ -39,5 +69,25 @@ def demo() -> None:
     typer.echo("              mls-crm-sync status")
 
 
-def _tell(step: Step) -> None:
-    typer.echo(f"mls-crm-sync {step.title}\n    {step.result}")
+def _invite(url: str, done: Tour) -> None:
+    """Name three requests that work when they are pasted; README.md has the same, of the usual port."""
+    changed = done.changes[0]
+    where = url.removeprefix("http://")
+    body = f"""-H 'Content-Type: application/json' -d '{{"mls_property_id": "{changed["property_id"]}"}}'"""
+    typer.echo("The sample is served until Ctrl-C. Three things to try in another terminal:")
+    typer.echo(f"curl {where}/api/properties/{changed['crm_id']}/mls-data")
+    typer.echo(f"curl -X POST {where}/sync-property {body}")
+    typer.echo(f"curl '{where}/api/mls-properties?linked=true&status=Pending&limit=3'")
+
+
+def _free_socket() -> socket.socket:
+    """Listen on the usual port or the next free one, and say so if it is another. Raises SetupError."""
+    from mls_crm_sync.core.errors import SetupError
+
+    for port in (*range(serve.PORT, serve.PORT + PORTS_TRIED), 0):
+        sock = serve.bound(serve.HOST, port)
+        if sock is not None:
+            if port != serve.PORT:
+                notice(f"port {serve.PORT} is taken; this is port {sock.getsockname()[1]}")
+            return sock
+    raise SetupError(f"no port of {serve.HOST} can be bound")

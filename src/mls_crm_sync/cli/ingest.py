@@ -11,8 +11,10 @@ import typer
 
 from mls_crm_sync.sources.formats import FileFormat
 
+from . import options
 from .output import IngestProgressBar, broken, count, json_line, notice, one_line
 from .session import with_database
+from .shares import Shares, Work
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from mls_crm_sync.core.errors import SourceBroken
     from mls_crm_sync.sources.base import Page
     from mls_crm_sync.store.database import Database
-    from mls_crm_sync.sync.preview import Preview
+    from mls_crm_sync.sync.ingest import IngestResult
+    from mls_crm_sync.sync.preview import Shown
     from mls_crm_sync.sync.recognise import Reader
     from mls_crm_sync.sync.tally import Tally
 
@@ -41,23 +44,38 @@ def ingest(
         FileFormat | None, typer.Option("--format", help="Where neither the name nor the first bytes tell.")
     ] = None,
     time_zone: Annotated[str | None, typer.Option(help="IANA zone of time stamps that carry none.")] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the work; each reads the files, which are on disk.")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Read listings and bring every linked CRM property in step."""
-    delivery = _Delivery(files, columns, format_)
-    where = zone(time_zone) or delivery.time_zone
+    options.name("--source", source)
+    options.name("--location", location)
+    delivery = Delivery(files, columns, format_)
+    where = options.zone("--time-zone", time_zone) or delivery.time_zone
+    if jobs > 1:
+        _check_for_several(files, dry_run=dry_run)
     if dry_run:
-        error = with_database(lambda db: _preview(db, delivery, _reader(source, where), as_json=json))
-    else:
-        error = with_database(
-            lambda db: _ingest(db, delivery, _reader(source, where), location, complete=complete, as_json=json)
+        _end(with_database(lambda db: _preview(db, delivery, reader_for(source, where), as_json=json)))
+        return
+    if jobs > 1:
+        work = Work(files, source, str(columns) if columns else None, format_, where.key if where else None)
+        result = with_database(
+            lambda db: _share(db, delivery, Shares(work, jobs), location, complete=complete, as_json=json)
         )
-    if error is not None:
-        broken(error)
-        raise typer.Exit(1)
+    else:
+        result = with_database(
+            lambda db: _ingest(db, delivery, reader_for(source, where), location, complete=complete, as_json=json)
+        )
+    if result.short:
+        notice(f"This is not all of the location: {result.short}")
+    if result.error is None and result.status != "succeeded":
+        notice("The run failed: none of the records could be read")
+    _end(result.error, done=result.status == "succeeded")
 
 
-class _Delivery:
+class Delivery:
     """The files of one run, read one after the other as one."""
 
     def __init__(self, files: list[str], columns: Path | None, file_format: FileFormat | None) -> None:
@@ -81,18 +99,58 @@ class _Delivery:
         for file in self._files:
             async with aclosing(file.pages()) as pages:
                 async for page in pages:
-                    yield replace(page, bytes_read=before + page.bytes_read)
+                    short = page.short if file is self._files[-1] else ""  # what follows is taken for the rest
+                    yield replace(page, bytes_read=before + page.bytes_read, short=short)
             before += file.total_bytes or 0
 
 
 async def _ingest(
-    db: Database, delivery: _Delivery, reader: Reader, location: str, *, complete: bool, as_json: bool
-) -> SourceBroken | None:
+    db: Database, delivery: Delivery, reader: Reader, location: str, *, complete: bool, as_json: bool
+) -> IngestResult:
     from mls_crm_sync.sync.ingest import ingest as run
 
     with IngestProgressBar(delivery.total_bytes, quiet=as_json) as progress:
         async with aclosing(delivery.pages()) as pages:
             result = await run(db, reader, pages, location=location, complete=complete, progress=progress)
+    _report(result, as_json=as_json)
+    return result
+
+
+def _check_for_several(files: list[str], *, dry_run: bool) -> None:
+    """Refuse what one process alone can read: each would get another part of a pipe."""
+    from mls_crm_sync.sources.delivery import STDIN, is_read_once
+
+    if STDIN in files:
+        raise options.bad("--jobs", "standard input can be read by one process alone; name a file")
+    if pipes := [file for file in files if is_read_once(file)]:
+        raise options.bad("--jobs", f"{pipes[0]!r} can be read by one process alone; name a file on the disk")
+    if dry_run:
+        raise options.bad("--jobs", "a dry run is made by one process; leave one of both out")
+
+
+async def _share(
+    db: Database, delivery: Delivery, shares: Shares, location: str, *, complete: bool, as_json: bool
+) -> IngestResult:
+    from mls_crm_sync.sync.ingest import ingest_by
+
+    with IngestProgressBar(delivery.total_bytes, quiet=as_json) as progress:
+        async with shares:
+            result = await ingest_by(
+                db, shares.source, location, lambda held: shares.read(db, held, progress), complete=complete
+            )
+    _report(result, as_json=as_json)
+    return result
+
+
+def _end(error: SourceBroken | None, *, done: bool = True) -> None:
+    """Say why the delivery could not be read to its end, if so; exit with 1 where not all was done."""
+    if error is not None:
+        broken(error)
+    if error is not None or not done:
+        raise typer.Exit(1)
+
+
+def _report(result: IngestResult, *, as_json: bool) -> None:
     if as_json:
         json_line(
             {
@@ -104,10 +162,9 @@ async def _ingest(
         )
     else:
         _say(result.tally, f"in {result.seconds:.1f} s (run {result.run_id})")
-    return result.error
 
 
-async def _preview(db: Database, delivery: _Delivery, reader: Reader, *, as_json: bool) -> SourceBroken | None:
+async def _preview(db: Database, delivery: Delivery, reader: Reader, *, as_json: bool) -> SourceBroken | None:
     from mls_crm_sync.sync.preview import preview
 
     async with aclosing(delivery.pages()) as pages:
@@ -115,23 +172,36 @@ async def _preview(db: Database, delivery: _Delivery, reader: Reader, *, as_json
     if as_json:
         json_line({**_numbers(tally), "dry_run": True})
     else:
-        _say(tally, "- dry run, nothing was written")
+        _say(tally, "- dry run, nothing was written", kept=False)
     return broken
 
 
-def _show(preview: Preview) -> None:
-    for change in preview.changes:
+def _show(one: Shown) -> None:
+    from mls_crm_sync.sync.preview import SetAside
+
+    if isinstance(one, SetAside):
+        why = f"{one.origin}:{one.position}: {one.reason}: {one.detail}"
+        typer.echo("\t".join(("quarantined", one_line(one.source_key), one.field or "", one_line(why))))
+        return
+    for change in one.changes:
         values = f"{one_line(change.previous) or '-'} -> {one_line(change.new) or '-'}" if change.field else ""
-        typer.echo("\t".join((change.type.value, one_line(preview.source_key), change.field or "", values)))
+        typer.echo("\t".join((change.type.value, one_line(one.source_key), change.field or "", values)))
 
 
-def _show_as_json(preview: Preview) -> None:
-    for change in preview.changes:
+def _show_as_json(one: Shown) -> None:
+    from mls_crm_sync.sync.preview import SetAside
+
+    if isinstance(one, SetAside):
+        place = {"origin": one.origin, "position": one.position}
+        why = {"reason": one.reason, "field": one.field, "detail": one.detail}
+        json_line({"type": "quarantined", "listing_key": one.source_key, **place, **why})
+        return
+    for change in one.changes:
         json_line(
             {
                 "type": change.type.value,
-                "property_id": preview.property_id,
-                "listing_key": preview.source_key,
+                "property_id": one.property_id,
+                "listing_key": one.source_key,
                 "field": change.field,
                 "previous": change.previous,
                 "new": change.new,
@@ -144,7 +214,8 @@ def _numbers(tally: Tally) -> dict[str, Any]:
     return {**tally.as_dict(), "recognised_share": None if share is None else round(share, 4)}
 
 
-def _say(tally: Tally, ending: str) -> None:
+def _say(tally: Tally, ending: str, *, kept: bool = True) -> None:
+    """`kept`: what could not be read is in the quarantine now."""
     known = f" ({tally.recognised / tally.unchanged:.1%} of them known by their bytes)" if tally.unchanged else ""
     typer.echo(
         f"{count(tally.read, 'record')} read: {tally.new:,} new, {tally.changed:,} changed, "
@@ -155,7 +226,7 @@ def _say(tally: Tally, ending: str) -> None:
     typer.echo(f"{count(tally.crm_updated, 'CRM property', 'CRM properties')} brought in step {ending}")
     if tally.older:
         notice(f"{count(tally.older, 'record')} of an earlier revision than the stored one changed nothing")
-    if tally.quarantined:
+    if tally.quarantined and kept:
         notice("see `mls-crm-sync quarantine list` for the records that could not be read")
     if tally.unknown_members:
         first = list(tally.unknown_members)[:8]
@@ -167,21 +238,8 @@ def _say(tally: Tally, ending: str) -> None:
         notice(f"{note} ({count(times, 'time')})")
 
 
-def _reader(source: str, zone: ZoneInfo | None) -> Reader:
+def reader_for(source: str, zone: ZoneInfo | None) -> Reader:
     from mls_crm_sync.core.listing import Normaliser
     from mls_crm_sync.sync.recognise import Reader
 
     return Reader(source, Normaliser(), time_zone=zone)
-
-
-def zone(name: str | None) -> ZoneInfo | None:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    from mls_crm_sync.core.errors import InvalidInput
-
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInput("--time-zone", f"{name!r} is no IANA time zone; America/New_York is one") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .crm import whole_rows
 from .output import broken, count, json_line, row_errors
 from .session import unsynced, with_database
 
@@ -59,6 +58,8 @@ def sync(
     """Bring one CRM property, or all linked ones, in step with their listings."""
     from mls_crm_sync.sync import links
 
+    if crm_id is not None and platform is not None:
+        raise typer.BadParameter("say CRM_ID or --platform, not both")
     if crm_id is not None:
         synced = with_database(lambda db: links.sync_crm_property(db, unsynced(), crm_id))
         typer.echo("in step already" if synced is None else "brought in step: " + ", ".join(synced.field_names))
@@ -118,14 +119,16 @@ def _link_file(file: Path, source: str | None, *, move: bool, as_json: bool) -> 
 
 def _link_rows(sheet: Table, cut: list[RowError]) -> Iterator[LinkRow]:
     from mls_crm_sync.core.errors import InvalidInput
-    from mls_crm_sync.sync.links import LinkRow
+    from mls_crm_sync.sync.links import LinkRow, RowError, whole_rows
 
-    by = _key_column(sheet.header)
-    if "crm_id" not in sheet.header or by is None:
+    by = [name for name in ("property_id", "listing_key") if name in sheet.header]
+    if "crm_id" not in sheet.header or not by:
         raise InvalidInput("columns", "the file needs crm_id, and property_id or listing_key")
     for line, cells in whole_rows(sheet.rows, cut):
-        yield LinkRow(line, cells["crm_id"].strip(), **{by: cells[by].strip()})
-
-
-def _key_column(header: Sequence[str]) -> str | None:
-    return next((name for name in ("property_id", "listing_key") if name in header), None)
+        said = {name: text for name in by if (text := cells[name].strip())} or {by[0]: ""}
+        if len(said) > 1:
+            cut.append(
+                RowError(line, cells["crm_id"].strip(), "ambiguous", "both property_id and listing_key; say one")
+            )
+        else:
+            yield LinkRow(line, cells["crm_id"].strip(), **said)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from mls_crm_sync.core.errors import SourceBroken
-    from mls_crm_sync.sync.ingest import Progress as IngestProgress
+    from mls_crm_sync.sync.shares import Progress as IngestProgress
 
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""

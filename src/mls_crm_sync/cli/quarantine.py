@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
-from .output import count, json_line, notice, table
+from . import options
+from .output import count, json_line, notice, one_line, table
 from .session import with_database
+
+_ABOUT = (
+    "source", "location", "source_key", "source_modified_at", "run_id", "origin", "position", "reason", "field_name",
+    "detail", "times", "first_at", "last_at",
+)  # fmt: skip
 
 app = typer.Typer(help="Records that could not be read: list, show, retry.", no_args_is_help=True)
 
@@ -36,6 +42,7 @@ def list_(
         "quarantine_id",
         "source",
         "location",
+        "origin",
         "position",
         "reason",
         "field_name",
@@ -46,6 +53,35 @@ def list_(
     table("Quarantine", shown, [[row[name] for name in shown] for row in found])
     if len(found) == limit:
         notice(f"more with --after {found[-1]['quarantine_id']}")
+
+
+@app.command()
+def show(
+    quarantine_id: Annotated[int, typer.Argument(metavar="ID")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one open record: where it stood, why it was refused, and what it says."""
+    from mls_crm_sync.core.errors import QuarantineNotFound
+    from mls_crm_sync.store import quarantine
+    from mls_crm_sync.store.database import Database, Row
+
+    async def read(db: Database) -> Row:
+        async with db.connection() as conn:
+            found = await quarantine.page(conn, ids=[quarantine_id])
+        if not found:
+            raise QuarantineNotFound(quarantine_id)
+        return found[0]
+
+    row = with_database(read)
+    payload = quarantine.unpack(row["payload"]).decode("utf-8", "replace")
+    if json:
+        json_line({**row, "payload": payload})
+        return
+    table("", ("", str(quarantine_id)), [(name, row[name]) for name in _ABOUT])
+    for line in payload.splitlines():
+        typer.echo(one_line(line))
+    if row["truncated"]:
+        notice("only the beginning was kept")
 
 
 @app.command()
@@ -60,9 +96,7 @@ def retry(
     from mls_crm_sync.core.listing import Normaliser
     from mls_crm_sync.sync import quarantine
 
-    from .ingest import zone
-
-    where = zone(time_zone)
+    where = options.zone("--time-zone", time_zone)
     summary = with_database(lambda db: quarantine.retry(db, Normaliser(), ids or None, source=source, time_zone=where))
     broken = summary.tried - summary.resolved
     typer.echo(f"{count(summary.tried, 'record')} tried: {summary.resolved:,} taken in, {broken:,} still broken")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from mls_crm_sync.store.database import Database
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
     """Open the database (the embedded one unless DATABASE_URL says otherwise), migrate it, and run `work` on it."""
     from mls_crm_sync.settings import Settings
-    from mls_crm_sync.wiring import open_database
+    from mls_crm_sync.wiring import calm_collector, open_database
 
     async def run() -> T:
         task = asyncio.current_task()
@@ -26,10 +26,19 @@ def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
         async with open_database(Settings()) as db:
             return await work(db)
 
+    calm_collector()
     try:
-        return asyncio.run(run())
+        return on_a_loop(run())
     except asyncio.CancelledError:
         raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def on_a_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run to its end on an event loop of its own, the quicker one that is not Python's."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
 
 
 def stale_after() -> timedelta:

@@ -8,14 +8,13 @@ Closed, Expired or Canceled one that is Active again under the same key is *reli
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from .errors import RecordRejected
-from .hashing import content_hash
+import orjson
+
 from .listing import Normalised, Normaliser, overlay
 
 _BACK_ON_MARKET_FROM = frozenset({"Pending", "Hold", "Withdrawn"})
@@ -32,14 +31,16 @@ class ChangeType(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One field of one listing. None stands for "no value"; a NEW change has no field."""
 
     type: ChangeType
     field: str | None = None
     previous: Any = None
     new: Any = None
+
+
+_IS_NEW = Change(ChangeType.NEW)
 
 
 class Outcome(StrEnum):
@@ -49,8 +50,7 @@ class Outcome(StrEnum):
     OLDER = "older"  # a source revision before the stored one: nothing of it is taken
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What the database holds of a listing, read under its lock."""
 
     fields: Mapping[str, Any]
@@ -61,22 +61,17 @@ class Stored:
     purged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     outcome: Outcome
-    fields: Mapping[str, Any]  # after
+    text: bytes  # the fields after it, in canonical form
     content_hash: bytes
     modified_at: datetime | None
     changes: tuple[Change, ...]
 
     @property
-    def writes_fields(self) -> bool:
-        return bool(self.changes)
-
-    @property
-    def market_types(self) -> tuple[ChangeType, ...]:
-        """The types the outside is told of: all but `renormalised`, each once, sorted."""
-        return tuple(sorted({c.type for c in self.changes} - {ChangeType.RENORMALISED}))
+    def fields(self) -> Mapping[str, Any]:
+        fields: Mapping[str, Any] = orjson.loads(self.text)
+        return fields
 
 
 def decide(
@@ -87,17 +82,19 @@ def decide(
     `time_zone` is the source's, for the stored payload where it has to be normalised again.
     """
     if stored is None or stored.purged:
-        return _new(incoming, normaliser)
+        return _new(incoming)
     before, renormalised = _in_todays_form(stored, normaliser, time_zone)
     if is_older(incoming.modified_at, stored.modified_at):
-        digest = content_hash(normaliser.hashed(before)) if renormalised else stored.content_hash
-        return Decision(Outcome.OLDER, before, digest, stored.modified_at, renormalised)
+        text, digest = normaliser.sealed(before)
+        return Decision(Outcome.OLDER, text, digest, stored.modified_at, renormalised)
     after = overlay(before, incoming)
     changes = tuple(diff(before, after, normaliser))
+    says_all = len(after) == len(incoming.fields)  # nothing is kept that the record does not say
+    text, digest = (incoming.text, incoming.content_hash) if says_all else normaliser.sealed(after)
     return Decision(
         outcome=Outcome.CHANGED if changes else Outcome.UNCHANGED,
-        fields=after if changes else before,
-        content_hash=content_hash(normaliser.hashed(after)),
+        text=text,
+        content_hash=digest,
         modified_at=incoming.modified_at or stored.modified_at,
         changes=renormalised + changes,
     )
@@ -105,15 +102,15 @@ def decide(
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any], normaliser: Normaliser) -> Iterable[Change]:
     """Yield the changes between two normal forms, by field name."""
-    for name in sorted(before.keys() | after.keys()):
+    differing = [name for name, value in after.items() if before.get(name) != value]
+    differing += [name for name in before if name not in after]
+    for name in sorted(differing):
         previous, new = before.get(name), after.get(name)
-        if previous != new:
-            yield Change(_type_of(name, previous, new, normaliser), name, previous, new)
+        yield Change(_type_of(name, previous, new, normaliser), name, previous, new)
 
 
-def _new(incoming: Normalised, normaliser: Normaliser) -> Decision:
-    digest = content_hash(normaliser.hashed(incoming.fields))
-    return Decision(Outcome.NEW, incoming.fields, digest, incoming.modified_at, (Change(ChangeType.NEW),))
+def _new(incoming: Normalised) -> Decision:
+    return Decision(Outcome.NEW, incoming.text, incoming.content_hash, incoming.modified_at, (_IS_NEW,))
 
 
 def _in_todays_form(
@@ -122,10 +119,7 @@ def _in_todays_form(
     """Bring what an older normaliser made into today's form, from the payload it was made of."""
     if stored.norm_version == normaliser.version or stored.payload is None:
         return stored.fields, ()
-    try:
-        today = normaliser.normalise(stored.payload, time_zone=time_zone).fields
-    except RecordRejected:  # today's rules refuse what yesterday's took: the incoming record decides, the stored stays
-        return stored.fields, ()
+    today = normaliser.again(stored.payload, stored.fields, time_zone=time_zone)
     changes = (
         Change(ChangeType.RENORMALISED, name, stored.fields.get(name), today.get(name))
         for name in sorted(stored.fields.keys() | today.keys())

@@ -11,11 +11,14 @@ The class docstring is the title a person reads; `code` is the stable word a pro
     ├── RecordRejected       one record is broken: quarantine it, go on with the rest
     ├── SourceBroken         the delivery cannot be read on: what was stored stays, the pass is not complete
     ├── RunLost              the run is no longer ours (given away, cancelled): stop writing
+    ├── ShareFailed          a process that read a share of the delivery ended badly: what was stored stays
     ├── StoreUnavailable     the database is away, full or busy: try again later
     └── SetupError           the installation must be mended by a person first
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 
 class SyncError(Exception):
@@ -99,7 +102,7 @@ class PlatformNotFound(NotFound):
     code = "platform_not_found"
 
     def __init__(self, platform: str) -> None:
-        super().__init__(f"no linked CRM property here belongs to the platform {platform!r}")
+        super().__init__(f"no CRM property belongs to the platform {platform!r}")
         self.platform = platform
 
 
@@ -153,18 +156,16 @@ class CrmPropertyExists(Conflict):
         super().__init__(f"a CRM property has the id {crm_id!r} already")
         self.crm_id = crm_id
 
-    @property
-    def hint(self) -> str:
-        return "change it with PATCH, or send many at once to /api/properties/bulk, which inserts or updates"
-
 
 class VersionMismatch(Conflict):
     """Somebody else changed it in the meantime"""
 
     code = "version_mismatch"
 
-    def __init__(self, crm_id: str, expected: int, actual: int) -> None:
-        super().__init__(f"CRM property {crm_id!r} is at version {actual}, not {expected}")
+    def __init__(self, crm_id: str, expected: Collection[int], actual: int) -> None:
+        """`expected` are the versions that would have done; none where what was asked for contradicts itself."""
+        others = " or ".join(map(str, sorted(expected))) or "what was asked for"
+        super().__init__(f"CRM property {crm_id!r} is at version {actual}, not {others}")
         self.crm_id, self.expected, self.actual = crm_id, expected, actual
 
     @property
@@ -240,6 +241,16 @@ class RunLost(SyncError):
     def __init__(self, run_id: int) -> None:
         super().__init__(f"run {run_id} is no longer ours; nothing more was written")
         self.run_id = run_id
+
+
+class ShareFailed(SyncError):
+    """A process of the ingest could not read its share to the end"""
+
+    code = "share_failed"
+
+    @property
+    def hint(self) -> str:
+        return "what was stored stays; run the same ingest again, and what is in already costs little"
 
 
 class StoreUnavailable(SyncError):

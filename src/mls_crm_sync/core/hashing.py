@@ -1,50 +1,64 @@
-"""Recognising a listing: the quick digest of raw bytes, and the content hash of normal forms.
+"""Recognising a listing by the bytes of its record, without parsing them: two digests, the quick one first.
 
-Two tiers. The digest is taken over the raw slices of a record without its volatile parts; nothing is parsed into
-Python values. Equal digest: unchanged, and the record costs nothing more. The content hash is taken over the
-canonical form of the hashed facts; two listings with equal hashed facts hash equally, whatever source spelling or
-member order they came in. Neither is the truth about what changed: that is `changes.diff`. No IO.
+A record is split into the raw slices of its members; those that do not count are put aside, the others stand in order
+of their names. The quick digest is of these bytes. Where it differs, `says` leaves out what sources move without
+changing anything: the order of lists, the signatures and clocks of media, the tail of a binary float. Neither is the
+truth about what changed: that is `changes.diff`, of normal forms. No IO.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
-import orjson
 import xxhash
 
 from .listing import property_id
+from .splitting import SEPARATOR, Members, Splitter, members_of
+from .values import MAX_PLACES, plain
 
-HASH_VERSION = b"1\n"
-"""Goes into every content hash; a new number makes every listing rehash, quietly."""
-
-_MEDIA_NOISE = re.compile(
-    rb'("MediaURL"\s*+:\s*+"(?:[^"?\\]|\\.)*+)\?(?:[^"\\]|\\.)*+'  # signed URLs: the same photo, another query string
-    rb'|("(?:Media)?ModificationTimestamp"\s*+:\s*+")[^"\\]*+'
+_MEDIA_CLOCKS = ("ModificationTimestamp", "MediaModificationTimestamp")
+_MEDIA_CLOCK_VALUES = tuple(f'"{name}":{space}"'.encode() for name in _MEDIA_CLOCKS for space in ("", " "))
+_MEDIA_URL = b'"MediaURL":"'
+_MEDIA_URL_VALUES = (_MEDIA_URL, b'"MediaURL": "')
+_QUERY = re.compile(rb'\?[^"]*')
+# No more than the normaliser takes: `fromisoformat` alone also reads dates, week dates and times without punctuation.
+_PLAIN_INSTANT = re.compile(
+    rb'"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})?)"'
 )
-_MEDIA_CLOCKS = frozenset({"ModificationTimestamp", "MediaModificationTimestamp"})
 _PLAIN_KEY = re.compile(rb'"([!#-\[\]-~]+)"')  # printable ASCII without space, quote, backslash: its own normal form
+# Whole slices. Of texts alone, none nested, without escapes: there `","` stands between two of them and nowhere else.
+_LIST_OF_TEXTS = re.compile(rb'\x1f\["([^\x1f\\\[\]{}]*","[^\x1f\\\[\]{}]*)"\](?=\x1f)')
+_LONG_FRACTION = re.compile(rb"\x1f(-?[0-9]{1,20}\.[0-9]{%d,60})(?=\x1f)" % (MAX_PLACES + 1))
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_sorted_json = msgspec.json.Encoder(order="sorted").encode
-_xxh = xxhash.xxh3_128_digest
+_xxh = xxhash.xxh3_128
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What the raw bytes of a record say without being parsed."""
+class Sighting(NamedTuple):
+    """What the raw bytes of a record say without being parsed.
+
+    Of most records nothing more is asked; the slices of a thousand of them, kept in case, would fill every cache. So a
+    record of which more is asked is split again.
+    """
 
     property_id: str
-    digest: bytes
+    digest: bytes  # of the bytes of what counts, 16 bytes; another spelling of it is another digest
     modified_at: datetime | None  # aware, UTC
+    source_key: str
+    data: bytes
+    splitter: Splitter
+
+    def members(self) -> Members:
+        return self.splitter.split(self.data).members
+
+    def says(self) -> bytes:
+        """See `payload_digest`."""
+        return says_of(self.members())
 
 
 class Recogniser:
@@ -58,82 +72,128 @@ class Recogniser:
         self, *, source: str, version: str, volatile: Iterable[str], time_zone: ZoneInfo | None = None
     ) -> None:
         self._source = source
-        self._volatile = tuple(volatile)
         self._zone = time_zone
         self._seed = f"{version}\x1f{time_zone.key if time_zone else ''}\x1f".encode()
+        self._splitter = Splitter(volatile)
 
     def sight(self, data: bytes) -> Sighting | None:
         """Return what can be told from the bytes of one record, or None when it must be parsed to tell.
 
         None also for whatever is not an object with a plain ListingKey: the strict path decides what is wrong.
         """
+        if SEPARATOR in data:
+            return None
         try:
-            members = _members(data)
-            key = _PLAIN_KEY.fullmatch(bytes(members["ListingKey"]))
-            modified_at = self._instant(members.get("ModificationTimestamp"))
-            if key is None:
-                return None
-            digest = self._digest(members)
+            key, clock, members = self._splitter.split(data)
+            match = _PLAIN_KEY.fullmatch(key)
+            modified_at = None if clock is None else self._instant(clock)
         except (msgspec.MsgspecError, KeyError, ValueError, OverflowError, RecursionError):
             return None
-        return Sighting(property_id(self._source, key[1].decode("ascii")), digest, modified_at)
-
-    def _digest(self, members: dict[str, msgspec.Raw]) -> bytes:
-        for name in self._volatile:
-            members.pop(name, None)
-        media = members.pop("Media", None)
-        parts = [self._seed, ",".join(members).encode(), *members.values()]
-        if media is not None:
-            parts.append(_media_slice(media))
-        return _xxh(b"\x1f".join(parts))
-
-    def _instant(self, raw: msgspec.Raw | None) -> datetime | None:
-        """Raise ValueError for what only the normaliser may judge."""
-        if raw is None or bytes(raw) == b"null":
+        if match is None:
             return None
-        text = bytes(raw)
-        if not (text.startswith(b'"') and text.endswith(b'"')):
-            raise ValueError(text)
-        instant = datetime.fromisoformat(text[1:-1].decode("ascii"))
+        source_key = match[1].decode("ascii")
+        digest = _digest(members, self._seed)
+        return Sighting(
+            property_id(self._source, source_key), digest, modified_at, source_key, data, self._splitter
+        )  # fmt: skip
+
+    def _instant(self, raw: msgspec.Raw) -> datetime | None:
+        """Raise ValueError for what only the normaliser may judge."""
+        match = _PLAIN_INSTANT.fullmatch(raw)
+        if match is None:
+            if bytes(raw) == b"null":
+                return None
+            raise ValueError(bytes(raw))
+        instant = datetime.fromisoformat(match[1].decode("ascii"))
+        if instant.tzinfo is UTC:
+            return instant
         if instant.tzinfo is None:
             if self._zone is None:
-                raise ValueError(text)
+                raise ValueError(match[1])
             instant = instant.replace(tzinfo=self._zone)
         return instant.astimezone(UTC)
 
 
-def _media_slice(raw: msgspec.Raw) -> bytes:
-    """The media list without URL queries and in an order of its own: RESO orders media by Order, not by place."""
-    data = bytes(raw)
-    if not data.startswith(b"["):
-        return data
-    return b"\x1e".join(sorted(bytes(item) for item in _items(_MEDIA_NOISE.sub(rb"\1\2", data))))
+def _digest(members: Members, seed: bytes) -> bytes:
+    digest = _xxh(seed)
+    digest.update(members.names)
+    digest.update(members.values)
+    if members.media is not None:
+        digest.update(members.media)
+    return digest.digest()
 
 
-def content_hash(hashed_fields: Mapping[str, Any]) -> bytes:
-    """sha256 over the canonical form: members sorted by name, compact, UTF-8. 32 bytes; shown as hex."""
-    return hashlib.sha256(HASH_VERSION + orjson.dumps(hashed_fields, option=orjson.OPT_SORT_KEYS)).digest()
+def says_of(members: Members) -> bytes:
+    """See `payload_digest`."""
+    values = _LIST_OF_TEXTS.sub(_sorted_list, members.values)
+    digest = _xxh(members.names)
+    digest.update(_LONG_FRACTION.sub(_without_tail, values))
+    if members.media is not None:
+        digest.update(_media_without_noise(bytes(members.media)))
+    return digest.digest()
 
 
-def payload_digest(record: Mapping[str, Any], volatile: frozenset[str]) -> bytes:
-    """Digest of a parsed record, 16 bytes: member order, list order and volatile members do not count.
+def payload_digest(data: bytes, volatile: Iterable[str]) -> bytes:
+    """Digest of what the JSON of a record says, 16 bytes: the order of members and of lists of texts, the signatures,
+    clocks and order of media, the tail of a binary float and volatile members do not count. Unknown members do.
 
-    Tells whether the stored payload says anything else than this record; unknown members count.
+    Whatever else is spelled in another way counts as said in another way. What cannot be split is told by its bytes.
     """
-    kept = {name: _unordered(value) for name, value in record.items() if name not in volatile}
-    return _xxh(_sorted_json(kept))
+    try:
+        if SEPARATOR not in data:
+            return says_of(members_of(data, volatile))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass
+    return _xxh(data).digest()
 
 
-def _unordered(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if not isinstance(value, list):
-        return value
-    return sorted(_sorted_json(_quiet(item) if isinstance(item, dict) else item) for item in value)
+def _sorted_list(texts: re.Match[bytes]) -> bytes:
+    return b'\x1f["' + b'","'.join(sorted(texts[1].split(b'","'))) + b'"]'
 
 
-def _quiet(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of a list without what is volatile in media; the parsed counterpart of `_MEDIA_NOISE`."""
-    kept = {name: value for name, value in item.items() if name not in _MEDIA_CLOCKS}
-    url = kept.get("MediaURL")
-    if isinstance(url, str):
-        kept["MediaURL"] = url.partition("?")[0]
-    return kept
+def _without_tail(number: re.Match[bytes]) -> bytes:
+    """As it was before arithmetic with binary floats: no measure has more than eight places."""
+    text = plain(round(Decimal(number[1].decode("ascii")), MAX_PLACES))
+    return b"\x1f" + (text if "." in text else text + ".0").encode("ascii")
+
+
+def _media_without_noise(media: bytes) -> bytes:
+    """The media list without its clocks and the queries of its URLs (signed ones: the same photo, another signature),
+    in an order of its own: RESO orders media by Order, not by place.
+
+    What is spelled in an unusual way (white space, escapes) is left as it is: it counts as another spelling, no more.
+    """
+    if b'ModificationTimestamp"' in media:
+        for value in _MEDIA_CLOCK_VALUES:
+            first, *others = media.split(value)
+            media = value.join([first, *map(_without_text, others)])
+    if b"?" in media:
+        media = _without_queries(media)
+    return b"},{".join(sorted(media.removeprefix(b"[{").removesuffix(b"}]").split(b"},{")))
+
+
+def _without_queries(media: bytes) -> bytes:
+    """Cut at the question marks where each stands in a URL, which is the usual case; they may stand in any text."""
+    pieces = _QUERY.split(media)
+    for piece in pieces[:-1]:
+        if piece.rfind(_MEDIA_URL) + len(_MEDIA_URL) - 1 != piece.rfind(b'"'):
+            break
+    else:
+        return b"".join(pieces)
+    for value in _MEDIA_URL_VALUES:
+        first, *others = media.split(value)
+        media = value.join([first, *map(_without_query, others)])
+    return media
+
+
+def _without_query(url_and_rest: bytes) -> bytes:
+    """Of what begins with a URL: without its query."""
+    end = url_and_rest.find(b'"')
+    query = url_and_rest.find(b"?", 0, end)
+    return url_and_rest if query < 0 else url_and_rest[:query] + url_and_rest[end:]
+
+
+def _without_text(text_and_rest: bytes) -> bytes:
+    """Of what begins with a text: without it, unless an escape in it makes its end uncertain."""
+    end = text_and_rest.find(b'"')
+    return text_and_rest if b"\\" in text_and_rest[:end] else text_and_rest[end:]

@@ -10,12 +10,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
+import orjson
+
+from .canonical import canonical, content_hash, hash_of
 from .errors import InvalidInput, RecordRejected
 from .fields import BY_NAME, FIELDS, ChangeKind, Field, table_fingerprint
-from .values import BadValue, Context, clean_text, instant_of, normal
+from .plain import Plain, PlainReader
+from .values import MAX_TEXT, BadValue, Context, clean_text, instant_of, normal, normal_of
 
 RULES_VERSION = 1
 """Raised when a rule of `values.py` changes what a stored value would be."""
@@ -24,16 +29,28 @@ MAX_KEY = 255
 """Characters of a ListingKey, as RESO has it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Normalised:
     """What one record says."""
 
     source_key: str
-    fields: dict[str, Any]  # normal forms of the known, non-volatile members that carry a value
+    text: bytes  # normal forms of the known, non-volatile members that carry a value, in canonical form
     cleared: frozenset[str]  # known, non-volatile members that are there and empty
     modified_at: datetime | None  # ModificationTimestamp, aware, UTC
     unknown: tuple[str, ...]  # members that the field table does not have
     notes: tuple[str, ...]
+    content_hash: bytes  # of this record alone, before it is laid over what is stored
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The normal forms by name; for many a record nobody asks."""
+        fields: dict[str, Any] = orjson.loads(self.text)
+        return fields
+
+
+def _not_known(value: Any, context: Context) -> NoReturn:  # noqa: ANN401 - any JSON value
+    """Stands for the reader of a member that the field table does not have."""
+    raise NotImplementedError(value, context.field)
 
 
 class Normaliser:
@@ -41,6 +58,7 @@ class Normaliser:
 
     def __init__(self, fields: Sequence[Field] = FIELDS) -> None:
         self._fields: Mapping[str, Field] = {field.name: field for field in fields}
+        self._readers = {f.name: (None if f.volatile else normal_of(f.kind)) for f in fields}
         self._unhashed = frozenset(f.name for f in fields if not f.hashed and not f.volatile)
         self.version = f"{RULES_VERSION}.{table_fingerprint(fields)}"
         self.volatile = tuple(f.name for f in fields if f.volatile)
@@ -53,18 +71,70 @@ class Normaliser:
         fields: dict[str, Any] = {}
         cleared: list[str] = []
         unknown: list[str] = []
-        for name, value in record.items():
-            field = self._fields.get(name)
-            if field is None:
-                unknown.append(name)
-            elif not field.volatile:
-                form = _normal(field, value, context)
+        reader_of = self._readers.get
+        try:
+            for name, value in record.items():
+                read = reader_of(name, _not_known)
+                if (  # most of what there is
+                    read is clean_text and value.__class__ is str
+                    and value.isascii() and value.isprintable() and len(value) <= MAX_TEXT
+                ):  # fmt: skip
+                    if text := value.strip():
+                        fields[name] = text
+                    else:
+                        cleared.append(name)
+                    continue
+                if read is None:
+                    continue
+                if read is _not_known:
+                    unknown.append(name)
+                    continue
+                context.field = name
+                form = None if value is None or value == [] else read(value, context)
                 if form is None:
                     cleared.append(name)
                 else:
                     fields[name] = form
+        except BadValue as error:
+            raise RecordRejected("bad_value", f"{context.field}: {error}", field=context.field) from error
         modified_at = _modified_at(record, time_zone)
-        return Normalised(key, fields, frozenset(cleared), modified_at, tuple(unknown), tuple(context.notes))
+        canonical_text, digest = self.sealed(fields)
+        notes = tuple(context.notes)
+        return Normalised(key, canonical_text, frozenset(cleared), modified_at, tuple(unknown), notes, digest)
+
+    def of_plain(self, plain: Plain, *, source_key: str, modified_at: datetime | None) -> Normalised | None:
+        """Return the same of a record that was read by a plain reader; None where the strict way has to look at it."""
+        if len(source_key) > MAX_KEY:
+            return None
+        digest = content_hash(self.hashed(orjson.loads(plain.text))) if self._unhashed else hash_of(plain.text)
+        return Normalised(source_key, plain.text, plain.cleared, modified_at, plain.unknown, (), digest)
+
+    def plain_reader(self, time_zone: ZoneInfo | None = None) -> PlainReader:
+        """Return what reads records of one source; local times are of `time_zone`."""
+        return PlainReader({name: f for name, f in self._fields.items() if not f.volatile}, time_zone)
+
+    def again(
+        self, payload: Mapping[str, Any], stored: Mapping[str, Any], *, time_zone: ZoneInfo | None = None
+    ) -> dict[str, Any]:
+        """Return the facts of a stored payload by this table; a value that it refuses keeps its `stored` form."""
+        context = Context(time_zone)
+        fields: dict[str, Any] = {}
+        for name, value in payload.items():
+            field = self._fields.get(name)
+            if field is None or field.volatile:
+                continue
+            try:
+                form = _normal(field, value, context)
+            except RecordRejected:
+                form = stored.get(name)
+            if form is not None:
+                fields[name] = form
+        return fields
+
+    def sealed(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Return the canonical form of facts, and their content hash."""
+        text = canonical(fields)
+        return text, content_hash(self.hashed(fields)) if self._unhashed else hash_of(text)
 
     def hashed(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The facts whose change is a change of the listing."""
@@ -80,6 +150,8 @@ class Normaliser:
 
 def overlay(stored: Mapping[str, Any], incoming: Normalised) -> dict[str, Any]:
     """Lay what a record says over what is stored: absent keeps, empty clears."""
+    if incoming.cleared.isdisjoint(stored):
+        return {**stored, **incoming.fields}
     kept = {name: value for name, value in stored.items() if name not in incoming.cleared}
     return kept | incoming.fields
 

@@ -16,6 +16,9 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from operator import itemgetter, lt
+from types import NoneType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,9 +30,15 @@ MAX_TEXT = 100_000
 MAX_NUMBER = 10**14
 MAX_PLACES = 8
 _LAST_PLACE = Decimal(1).scaleb(-MAX_PLACES)
+_TAIL = Decimal("1e-12")
+"""Of a number: what a binary float of 53 bits may be off after some arithmetic."""
 INT_RANGE = range(-(2**31), 2**31)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?|[+-]?\.\d+")
+_USUAL_FRACTION = re.compile(r"-?[1-9][0-9]{0,13}\.[0-9]{1,8}")
+LIMITS = {Kind.LATITUDE: 90, Kind.LONGITUDE: 180}
+"""Degrees, on either side of zero."""
+_MEDIA_MEMBERS = itemgetter("MediaKey", "Order", "MediaCategory")
 _US_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2})?)(?:[.,](\d{1,12}))?\s?(Z|z|[+-]\d{2}:?\d{2})?")
@@ -66,6 +75,7 @@ class BadValue(ValueError):
     """The value is none of its kind; the message says why."""
 
 
+@lru_cache(maxsize=4096)  # of the same few words again and again
 def _folded(text: str) -> str:
     """Case, spaces, underscores, hyphens and slashes aside: `ActiveUnderContract`, `ACTIVE_UNDER_CONTRACT`."""
     return re.sub(r"[\s_/-]+", "", text).casefold()
@@ -93,19 +103,27 @@ class Context:
 
 def normal(field: Field, value: Any, context: Context) -> Any:  # noqa: ANN401 - any JSON value
     """Return the normal form of a field's value, or None when it clears. Raises BadValue."""
-    if value == []:
+    if value is None or value == []:
         return None
     context.field = field.name
     return _NORMAL[field.kind](value, context)
 
 
+def normal_of(kind: Kind) -> Callable[[Any, Context], Any]:
+    """The function behind `normal` for one kind: of anything but null and an empty list, `context.field` being set."""
+    return _NORMAL[kind]
+
+
 def clean_text(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSON value
     """NFC, no NUL and no lone surrogates (noted), bare line feeds, no space at the ends. Of a number its plain text."""
-    if value is None:
+    if value.__class__ is str:
+        text = value
+    elif value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+    elif isinstance(value, str | int | Decimal) and not isinstance(value, bool):
+        text = value if isinstance(value, str) else plain(Decimal(value))
+    else:
         raise BadValue(f"{_kind_of(value)} where text belongs")
-    text = value if isinstance(value, str) else plain(Decimal(value))
     if not text.isascii() or "\x00" in text:
         text = _storable(text, context)
     if "\r" in text:
@@ -167,17 +185,26 @@ def _bounded(number: Decimal) -> Decimal:
     return number
 
 
-def _decimal(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
-    if type(value) is int and abs(value) < MAX_NUMBER:
+def _usual_number(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """The plain form of a number as most are written; None where more is to be done."""
+    if value.__class__ is int and -MAX_NUMBER < value < MAX_NUMBER:
         return str(value)
+    if value.__class__ is Decimal and _USUAL_FRACTION.fullmatch(text := str(value)):
+        return text.rstrip("0").rstrip(".")
+    return None
+
+
+def _decimal(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+    if (usual := _usual_number(value)) is not None:
+        return usual
     number = _number(_rounded(value))
     return None if number is None else plain(number)
 
 
 def _money(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
-    if type(value) is int and 0 <= value < MAX_NUMBER:
-        return str(value)
-    number = _number(value)
+    if (usual := _usual_number(value)) is not None and usual[0] != "-":
+        return usual
+    number = _number(_without_tail(value))
     if number is not None and number < 0:
         raise BadValue("an amount below zero")
     return None if number is None else plain(number)
@@ -185,6 +212,8 @@ def _money(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON val
 
 def _degrees(limit: int) -> Callable[[Any, Context], str | None]:
     def of(value: Any, _: Context) -> str | None:  # noqa: ANN401 - any JSON value
+        if (usual := _usual_number(value)) is not None and abs(float(usual)) < limit:
+            return usual
         number = _number(_rounded(value))
         if number is not None and abs(number) > limit:
             raise BadValue(f"not between -{limit} and {limit} degrees")
@@ -200,6 +229,14 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         text = Decimal(text)
     if isinstance(text, Decimal) and text.is_finite() and -40 < text.adjusted() < 15:
         return round(text, MAX_PLACES)
+    return value
+
+
+def _without_tail(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """An amount without a binary float's tail; with any other digit that cannot be kept it stays as it is."""
+    rounded = _rounded(value)
+    if isinstance(rounded, Decimal) and abs(Decimal(value) - rounded) <= rounded * _TAIL:
+        return rounded
     return value
 
 
@@ -291,6 +328,8 @@ def instant_of(value: Any, time_zone: ZoneInfo | None) -> datetime | None:  # no
     try:
         local = datetime.fromisoformat(f"{day}T{clock}" + (f".{fraction[:6]:0<6}" if fraction else ""))
         return _in_utc(local, offset, time_zone)
+    except BadValue:  # a ValueError that says more
+        raise
     except (ValueError, OverflowError) as error:
         raise BadValue(f"{_shown(text)} is not a time stamp") from error
 
@@ -339,16 +378,31 @@ def _enum(value: Any, context: Context) -> str | None:  # noqa: ANN401 - any JSO
 
 
 def _multi(value: Any, context: Context) -> list[str] | None:  # noqa: ANN401 - any JSON value
-    """A sorted list without repeats, of a list or of comma-joined text."""
+    """A sorted list without repeats, of a list (an item may hold a comma) or of comma-joined text."""
     items: Iterable[Any]
     if isinstance(value, list):
+        usual = _usual_texts(value)
+        if usual is not None:
+            return usual or None
         items = value
     else:
         text = clean_text(value, context)
         items = text.split(",") if text else ()
-    found = {text for item in items if (text := clean_text(item, context)) is not None}
-    joined = {part.strip() for text in found for part in text.split(",")} - {""}
-    return sorted(joined) or None
+    return sorted({text for item in items if (text := clean_text(item, context)) is not None}) or None
+
+
+def _usual_texts(value: list[Any]) -> list[str] | None:
+    """The normal form of a list of short plain texts; None where more is to be done."""
+    try:
+        joined = "".join(value)
+    except TypeError:
+        return None
+    return list(_sorted_texts(tuple(value))) if len(joined) <= 500 and is_plain_text(joined) else None
+
+
+@lru_cache(maxsize=4096)  # a source has the same few lists again and again
+def _sorted_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({text for item in texts if (text := item.strip())}))
 
 
 def _media(value: Any, context: Context) -> list[dict[str, Any]] | None:  # noqa: ANN401 - any JSON value
@@ -361,6 +415,9 @@ def _media(value: Any, context: Context) -> list[dict[str, Any]] | None:  # noqa
         return None
     if not isinstance(value, list):
         raise BadValue(f"{_kind_of(value)} where a list of media belongs")
+    usual = _usual_media(value)
+    if usual is not None:
+        return usual
     found: list[dict[str, Any]] = []
     for item in value:
         if not isinstance(item, Mapping):
@@ -372,6 +429,45 @@ def _media(value: Any, context: Context) -> list[dict[str, Any]] | None:  # noqa
     for one in sorted(found, key=_media_place):
         first.setdefault(one["MediaKey"], one)
     return list(first.values()) or None
+
+
+def _usual_media(value: list[Any]) -> list[dict[str, Any]] | None:
+    """Of media that come in order, each with a key of its own in normal form; None where more is to be done."""
+    if set(map(type, value)) != {dict}:
+        return None
+    try:
+        rows = list(map(_MEDIA_MEMBERS, value))
+    except KeyError:
+        return None
+    keys, orders, categories = zip(*rows, strict=True)
+    if not _are_distinct_normal_texts(keys) or not _are_rising_integers(orders):
+        return None
+    kinds = set(map(type, categories))
+    if kinds == {NoneType}:
+        return [{"MediaKey": key, "Order": order} for key, order, _ in rows]
+    if kinds != {str} or not _are_distinct_normal_texts(tuple(set(categories))):
+        return None
+    return [{"MediaCategory": category, "MediaKey": key, "Order": order} for key, order, category in rows]
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether `clean_text` would only take white space from its ends."""
+    return text.isascii() and text.isprintable() and len(text) <= MAX_TEXT
+
+
+def _are_rising_integers(values: tuple[Any, ...]) -> bool:
+    """Integers that fit, each greater than the one before."""
+    if set(map(type, values)) != {int} or values[0] not in INT_RANGE or values[-1] not in INT_RANGE:
+        return False
+    return all(map(lt, values, values[1:]))
+
+
+def _are_distinct_normal_texts(values: tuple[Any, ...]) -> bool:
+    """Whether `clean_text` would return each as it is, for the usual texts, and each is another one."""
+    if set(map(type, values)) != {str} or len({*values, ""}) != len(values) + 1:
+        return False
+    joined = "".join(values)
+    return is_plain_text(joined) and (" " not in joined or [text.strip() for text in values] == [*values])
 
 
 def _media_place(item: Mapping[str, Any]) -> tuple[bool, int, str, str]:
@@ -412,8 +508,8 @@ _NORMAL: Mapping[Kind, Callable[[Any, Context], Any]] = {
     Kind.MULTI: _multi,
     Kind.MONEY: _money,
     Kind.DECIMAL: _decimal,
-    Kind.LATITUDE: _degrees(90),
-    Kind.LONGITUDE: _degrees(180),
+    Kind.LATITUDE: _degrees(LIMITS[Kind.LATITUDE]),
+    Kind.LONGITUDE: _degrees(LIMITS[Kind.LONGITUDE]),
     Kind.INTEGER: _integer,
     Kind.BATHROOMS: _bathrooms,
     Kind.BOOLEAN: _boolean,

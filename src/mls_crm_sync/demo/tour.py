@@ -45,11 +45,15 @@ class Tour:
     owned_as_before: bool  # what the CRM owns is byte for byte what it was before the second delivery
 
 
+def own_settings(settings: Settings) -> Settings:
+    """Return those of the sample's database: embedded, and in a folder of its own whatever the real one is."""
+    return settings.model_copy(update={"database_url": None, "home": settings.home / "demo"})
+
+
 async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
     """Ingest a delivery, link the CRM, ingest the next one; `tell` hears of each step as it ends."""
-    home = settings.home / "demo"
-    own = settings.model_copy(update={"database_url": None, "home": home})
-    sample = write_sample(home / "sample")
+    own = own_settings(settings)  # made here, whoever calls: what they name is emptied
+    sample = write_sample(own.home / "sample")
     await wiring.reset_database(own)
     async with wiring.open_database(own) as db:
         normaliser = Normaliser()
@@ -72,7 +76,7 @@ async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
         tell(Step(f"ingest {sample.second.name}", _counts(second)))
         async with db.connection() as conn:
             return Tour(
-                home=home,
+                home=own.home,
                 changes=await listings.crm_changes_of_run(conn, second.run_id),
                 out_of_step=await crm_properties.count_out_of_step(conn, normaliser.unsynced),
                 owned_as_before=await crm_properties.owned_digest(conn) == owned,

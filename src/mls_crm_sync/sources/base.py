@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 Checkpoint: TypeAlias = Mapping[str, int | str]
 """JSON-able; only the source that made it knows what it means."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(NamedTuple):
     """One record as it was delivered: the JSON text of one object, UTF-8, unparsed and possibly broken.
 
     `position` is where people find it again: the physical line where it starts (JSON Lines, CSV),
@@ -50,6 +49,8 @@ class Page:
     rejected: tuple[Rejected, ...]
     bytes_read: int
     checkpoint: Checkpoint
+    origin: str = ""  # the file, or what else the delivery calls itself
+    short: str = ""  # why all this cannot be all of the location, by the delivery's own word; said once, last
 
 
 @dataclass(frozen=True, slots=True)

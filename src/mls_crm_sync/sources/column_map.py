@@ -131,7 +131,7 @@ def _encoding(name: object) -> str:
     try:
         "a".encode(str(name))  # base64 and the like are encodings, but not of text
         return codecs.lookup(str(name)).name
-    except LookupError as error:
+    except (LookupError, ValueError) as error:  # "undefined" is an encoding, and refuses everything
         raise InvalidInput("encoding", f"there is no encoding {name!r}; write it like cp1252") from error
 
 

@@ -1,7 +1,8 @@
 """CSV: each row becomes the JSON text of one record, under the names that the column map finds.
 
 An empty cell is null: it clears. A column that the file does not have is absent: it changes nothing. A row
-with too few cells is set aside and never read as one whose last cells are empty.
+with too few cells is set aside and never read as one whose last cells are empty. A list of media stands in its
+cell as JSON, and goes into the record as it stands.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import codecs
 import csv
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import orjson
 
 from mls_crm_sync.core.errors import SourceBroken
+from mls_crm_sync.core.fields import FIELDS, Kind
 
 from .base import RawRecord, Rejected
 from .column_map import ColumnMap, names_of
@@ -25,6 +28,7 @@ MAX_CELL_CHARACTERS = 1024 * 1024
 BATCH_ROWS = 500
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r?\n|\r)", re.IGNORECASE)  # spreadsheets write it, no header has it
+_LISTS = frozenset(field.name for field in FIELDS if field.kind is Kind.MEDIA)
 _QUOTED = re.compile(r'"[^"]*+"')
 
 Row: TypeAlias = list[str]
@@ -56,11 +60,20 @@ def _record(rows: _Rows, row: Row, names: Sequence[str | None]) -> Piece:
         few = len(row) < len(names)
         reason = "too_few_cells" if few else "too_many_cells"
         return rows.rejected(reason, f"the row has {len(row)} cells, the header {len(names)}")
-    members = {name: cell or None for name, cell in zip(names, row, strict=True) if name}
+    members = {name: _value(name, cell) for name, cell in zip(names, row, strict=True) if name}
     try:
         return RawRecord(rows.position, orjson.dumps(members))
     except TypeError:  # half a surrogate pair, which some encodings let through
         return rows.rejected("encoding", "the row holds text that is no Unicode")
+
+
+def _value(name: str, cell: str) -> str | orjson.Fragment | None:
+    """Return what a cell says; whether a list holds media is for the record's parser to see."""
+    if name in _LISTS and cell.lstrip().startswith("["):
+        with suppress(orjson.JSONDecodeError):
+            orjson.loads(cell)
+            return orjson.Fragment(cell)
+    return cell or None
 
 
 class _LineTooLong(Exception):  # passes through the csv module, is never seen by anybody else
@@ -126,9 +139,12 @@ class _Lines:
                     lines += _line_ends(text)
                     yield text
             yield decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            good = error.object[: error.start].decode(encoding, "ignore")
-            yield good
+        except UnicodeError as error:
+            good = (
+                error.object[: error.start].decode(encoding, "ignore") if isinstance(error, UnicodeDecodeError) else ""
+            )
+            if good:  # nothing would be taken for the end
+                yield good
             raise SourceBroken(
                 "encoding",
                 f"line {lines + _line_ends(good)} is not {encoding} text",

@@ -27,6 +27,7 @@ BLOCK_BYTES = 256 * 1024
 HEAD_BYTES = 64 * 1024
 POLL_MILLISECONDS = 100
 GZIP_MAGIC = b"\x1f\x8b"
+_OWN_DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _GZIP_WINDOW = 31  # zlib's word for: expect a gzip header and check its sums
 
 
@@ -138,6 +139,22 @@ def size_of(path: str) -> int | None:
     return None
 
 
+def printable(path: str) -> str:
+    """Return a path as it can be shown and stored: what is no text in it, or would steer a terminal, is replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)
+
+
+def is_read_once(path: str) -> bool:
+    """Tell a pipe, a device, or a file that only this process has open under such a name."""
+    if path.startswith(_OWN_DESCRIPTORS):
+        return True
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 # the path may be any text; pathlib would add nothing
+    except (OSError, ValueError):
+        return False  # the reader says what is wrong with it
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 @contextmanager
 def _reader(path: str, stop: Event) -> Iterator[Callable[[int], bytes]]:
     if path == STDIN:
@@ -159,7 +176,9 @@ def _open(path: str) -> int:
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SourceBroken(
-            "is_a_directory", f"{path} is a directory", hint=f"name the files in it: {path.rstrip('/')}/*"
+            "is_a_directory",
+            f"{printable(path)} is a directory",
+            hint=f"name the files in it: {printable(path).rstrip('/')}/*",
         )
     return descriptor
 
@@ -199,5 +218,10 @@ def _unreadable(path: str, error: OSError | ValueError) -> SourceBroken:
     if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return SourceBroken("no_such_file", f"there is no file {path!r}", hint="check the path")
     if number in (errno.EACCES, errno.EPERM):
-        return SourceBroken("no_permission", f"{path} may not be read by this user", hint=f"allow it: chmod +r {path}")
-    return SourceBroken("unreadable", f"{path} cannot be read: {error}", hint="check the disk or the network folder")
+        shown = printable(path)
+        return SourceBroken(
+            "no_permission", f"{shown} may not be read by this user", hint=f"allow it: chmod +r {shown}"
+        )
+    return SourceBroken(
+        "unreadable", f"{printable(path)} cannot be read: {error}", hint="check the disk or the network folder"
+    )

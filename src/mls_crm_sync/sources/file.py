@@ -18,15 +18,18 @@ from mls_crm_sync.core.errors import SourceBroken
 from .base import Page, PassOutcome, RawRecord, Rejected
 from .column_map import ColumnMap
 from .csv_records import read_csv
-from .delivery import BLOCK_BYTES, STDIN, Delivery, open_delivery, size_of
+from .delivery import BLOCK_BYTES, STDIN, Delivery, open_delivery, printable, size_of
 from .formats import UTF8_BOM, FileFormat, find_format
 from .json_lines import read_json_lines
-from .json_stream import read_json
+from .json_stream import Envelope, read_json
 from .pieces import Piece
 
 PAGE_RECORDS = 1000
 PAGE_BYTES = 8 * 1024 * 1024
 """A page is ended before it grows past this; one record alone may be larger."""
+
+MAY_BE_ALL = "read to its end; a file does not know whether it is all"
+GOES_ON = "the answer goes on at its @odata.nextLink"
 
 
 class FileSource:
@@ -49,12 +52,13 @@ class FileSource:
         self._field_names = field_names
         self._page_size = page_size
         self._block_bytes = block_bytes
+        self._envelope = Envelope()
         self._outcome: PassOutcome | None = None
         self.total_bytes = size_of(path)
 
     @property
     def name(self) -> str:
-        return "standard input" if self._path == STDIN else self._path
+        return "standard input" if self._path == STDIN else printable(self._path)
 
     @property
     def outcome(self) -> PassOutcome | None:
@@ -84,10 +88,10 @@ class FileSource:
         except SourceBroken as broken:
             self._outcome = PassOutcome("broken", broken.detail)
             raise
-        self._outcome = PassOutcome("unproven", "read to its end; a file does not know whether it is all")
+        self._outcome = PassOutcome("unproven", GOES_ON if self._envelope.goes_on else MAY_BE_ALL)
 
     def _pages(self, delivery: Delivery) -> Iterator[Page]:
-        pager = _Pager(delivery, self._page_size)
+        pager = _Pager(delivery, self._page_size, self.name)
         try:
             for pieces in self._pieces(delivery):
                 yield from pager.add(pieces)
@@ -95,6 +99,8 @@ class FileSource:
             yield from pager.rest()
             raise
         yield from pager.rest()
+        if self._envelope.goes_on:
+            yield pager.last_word(GOES_ON)
 
     def _pieces(self, delivery: Delivery) -> Iterator[list[Piece]]:
         head = delivery.peek().removeprefix(UTF8_BOM)
@@ -103,7 +109,7 @@ class FileSource:
         blocks = _without_bom(delivery.blocks())
         match found:
             case FileFormat.JSON:
-                return read_json(blocks)
+                return read_json(blocks, self._envelope)
             case FileFormat.JSON_LINES:
                 return read_json_lines(blocks)
             case FileFormat.CSV:
@@ -118,12 +124,14 @@ def _without_bom(blocks: Iterator[bytes]) -> Iterator[bytes]:
 class _Pager:
     """Gathers pieces until they are a page."""
 
-    def __init__(self, delivery: Delivery, page_size: int) -> None:
+    def __init__(self, delivery: Delivery, page_size: int, origin: str) -> None:
         self._delivery = delivery
+        self._origin = origin
         self._page_size = page_size
         self._pieces: list[Piece] = []
         self._bytes = 0
         self._number = 0
+        self._position = 0  # of the last piece handed out
 
     def add(self, pieces: list[Piece]) -> Iterator[Page]:
         added = sum(len(one.data) for one in pieces)
@@ -142,12 +150,29 @@ class _Pager:
         if page:
             yield self._page(page)
 
-    def _page(self, pieces: list[Piece]) -> Page:
+    def last_word(self, short: str) -> Page:
+        """Return a page without records that says why there must be more of them."""
         self._number += 1
         return Page(
             number=self._number,
-            records=tuple([one for one in pieces if isinstance(one, RawRecord)]),
-            rejected=tuple([one for one in pieces if isinstance(one, Rejected)]),
+            records=(),
+            rejected=(),
             bytes_read=self._delivery.bytes_read,
-            checkpoint={"page": self._number, "position": pieces[-1].position},
+            checkpoint={"page": self._number, "position": self._position},
+            origin=self._origin,
+            short=short,
+        )
+
+    def _page(self, pieces: list[Piece]) -> Page:
+        self._number += 1
+        self._position = pieces[-1].position
+        rejected = tuple([one for one in pieces if isinstance(one, Rejected)])
+        records = [one for one in pieces if isinstance(one, RawRecord)] if rejected else pieces
+        return Page(
+            number=self._number,
+            records=tuple(records),  # type: ignore[arg-type] # all of them, where none is rejected
+            rejected=rejected,
+            bytes_read=self._delivery.bytes_read,
+            checkpoint={"page": self._number, "position": self._position},
+            origin=self._origin,
         )

@@ -45,6 +45,8 @@ def read_json_lines(blocks: Iterator[bytes]) -> Iterator[list[Piece]]:
 
 
 def _lines(number: int, lines: list[bytes]) -> list[Piece]:
+    if not [line for line in lines if line[:1] != b"{"]:  # as it is nearly always
+        return list(map(RawRecord, range(number, number + len(lines)), lines))
     pieces: list[Piece] = []
     for at, line in enumerate(lines, number):
         if line[:1] == b"{":

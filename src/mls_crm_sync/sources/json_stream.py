@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from mls_crm_sync.core.errors import SourceBroken
@@ -29,6 +30,17 @@ def _as_it_is(element: bytes) -> bytes:
 WRAPPERS: Wrappers = {"value": _as_it_is, "bundle": _as_it_is, "D": {"Results": flattened}}
 """The members that hold records, and what is done to each record."""
 
+NEXT_PAGE = frozenset({"@odata.nextLink", "@nextLink", "odata.nextLink"})
+"""OData's word, beside the records, for: the answer goes on there."""
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What an answer says of itself, beside its records; known at its end."""
+
+    goes_on: bool = False
+
+
 _DEPTH = 8
 """Nested brackets that one match takes in; what is deeper goes the slower way of `JsonText.take`."""
 _STRINGS = rb'"[^"]*+"(?:[:,]"[^"]*+")*+'
@@ -36,9 +48,9 @@ _FLAT = rb'[^"{}\[\]\\\0]*+'  # an escape outside of a string is not passed over
 
 
 def _nested(depth: int) -> bytes:
-    inner = _FLAT + rb"(?:" + _STRINGS + _FLAT + rb")*+"
+    inner = _FLAT + rb"(?:" + _STRINGS + _FLAT + rb")*"
     for _ in range(depth):
-        inner = _FLAT + rb"(?:(?:" + _STRINGS + rb"|[{\[]" + inner + rb"[}\]])" + _FLAT + rb")*+"
+        inner = _FLAT + rb"(?:(?:" + _STRINGS + rb"|[{\[]" + inner + rb"[}\]])" + _FLAT + rb")*"
     return inner
 
 
@@ -46,7 +58,7 @@ _WHOLE_ELEMENT = re.compile(SPACE + rb"(\{" + _nested(_DEPTH) + rb"\})" + SPACE 
 """Matches in a text whose escapes are blanked: three times as fast as minding them (measured)."""
 
 
-def read_json(blocks: Iterator[bytes]) -> Iterator[list[Piece]]:
+def read_json(blocks: Iterator[bytes], envelope: Envelope | None = None) -> Iterator[list[Piece]]:
     """Return the records, some at a time. Raises SourceBroken where the file ends early or is no JSON."""
     text = JsonText(blocks)
     first = text.look()
@@ -55,7 +67,7 @@ def read_json(blocks: Iterator[bytes]) -> Iterator[list[Piece]]:
     text.step()
     if first == b"[":
         yield from _elements(text, _as_it_is)
-    elif whole := (yield from _object(text, WRAPPERS)):
+    elif whole := (yield from _object(text, WRAPPERS, envelope or Envelope())):
         yield [_one_record(whole)]
     if rest := text.look():
         raise _not_json(f"something follows the end of the JSON text at byte {text.position}: {rest!r}")
@@ -95,9 +107,9 @@ def _element(position: int, element: bytes, reshape: Reshape, *, is_too_large: b
     return piece(position, reshape(element) if element.startswith(b"{") else element)
 
 
-def _object(text: JsonText, wrappers: Wrappers) -> Generator[list[Piece], None, Parts | None]:
+def _object(text: JsonText, wrappers: Wrappers, envelope: Envelope) -> Generator[list[Piece], None, Parts | None]:
     """Pass an object whose brace was passed; return its bytes, or None where it wrapped records."""
-    whole, wrapped = Parts(), False
+    whole, wrapped, goes_on = Parts(), False, False
     whole.add(b"{")
     end = b","
     while end == b",":
@@ -110,14 +122,17 @@ def _object(text: JsonText, wrappers: Wrappers) -> Generator[list[Piece], None, 
             wrapped = True
         elif isinstance(inside, Mapping) and text.look() == b"{":
             text.step()
-            nested = yield from _object(text, inside)
+            nested = yield from _object(text, inside, envelope)
             wrapped = wrapped or nested is None
             whole.add_all(nested or Parts())
-        whole.add_all(text.take())
+        taken = text.take()
+        goes_on = goes_on or (name in NEXT_PAGE and taken.joined().strip(WHITESPACE) not in (b"null", b'""'))
+        whole.add_all(taken)
         end = text.step()
         whole.add(end)
     if end != b"}":
         raise _not_json(f"the brackets do not match at byte {text.position}")
+    envelope.goes_on = envelope.goes_on or (wrapped and goes_on)
     return None if wrapped else whole
 
 

@@ -117,6 +117,8 @@ def _dump(source: Address, file: Path, bin_dir: Path) -> int:
 @contextlib.contextmanager
 def _made_aside(file: Path) -> Iterator[Path]:
     """Lend a private file beside `file`; at the end it is on the disk and takes its place."""
+    if file.is_dir():
+        raise InvalidInput(str(file), "is a folder; name a file in it")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     except OSError as error:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from mls_crm_sync.core.errors import CrmPropertyNotFound, NotLinked
+from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput, NotLinked
 
 from .database import Connection, Row, json_text, like
-from .queries import load
+from .queries import load, narrowed
 
 _SQL = load(__file__)
+_FILTERS = ("crm_id", "platform", "crm_status", "property_id", "sync_status", "pattern")
+
+SYNC_STATUSES = ("not_linked", "gone", "conflict", "overridden", "stale", "synced")
+"""In the order in which they are asked: the first that holds is the one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,20 @@ async def insert(conn: Connection, platform: str, row: ImportRow) -> bool:
     return await conn.fetchval(_SQL["insert_one"], row.id, platform, *values) is not None
 
 
+async def has_platform(conn: Connection, platform: str) -> bool:
+    """Whether any CRM property is of this platform."""
+    return bool(await conn.fetchval(_SQL["has_platform"], platform))
+
+
 async def count_linked(conn: Connection, property_ids: Collection[str], platform: str | None = None) -> int:
     count: int = await conn.fetchval(_SQL["count_linked"], list(property_ids), platform)
     return count
+
+
+async def count_by_listing(conn: Connection, property_ids: Collection[str]) -> dict[str, int]:
+    """Return how many CRM properties each listing has; listings without any are left out."""
+    rows = await conn.fetch(_SQL["count_by_listing"], list(property_ids))
+    return {row["property_id"]: row["count"] for row in rows}
 
 
 async def linked_listing_ids(conn: Connection, *, after: str = "", platform: str | None, limit: int) -> list[str]:
@@ -202,7 +217,7 @@ async def empty_fields(conn: Connection, property_id: str) -> list[Synced]:
 
 async def get(conn: Connection, crm_id: str, *, stale_after: timedelta) -> Row:
     """Return one CRM property with its sync_status. Raises CrmPropertyNotFound."""
-    rows = await conn.fetch(_SQL["read"], [crm_id], stale_after, None, None, None, "", None, 1, None)
+    rows = await _read(conn, stale_after=stale_after, crm_id=crm_id, limit=1)
     if not rows:
         raise CrmPropertyNotFound(crm_id)
     return rows[0]
@@ -222,12 +237,28 @@ async def page(
 ) -> list[Row]:
     """Return at most `limit` CRM properties whose id is after `after`, by id.
 
-    `search` is looked for in the id, the notes, the address and the MLS number, whatever its case.
+    `search` is looked for in the id, the notes, the address and the MLS number, whatever its case. Raises InvalidInput
+    for a `sync_status` that there is not.
     """
-    pattern = like(search)
-    return await conn.fetch(
-        _SQL["read"], None, stale_after, platform, crm_status, property_id, after, sync_status, limit, pattern
+    if sync_status is not None and sync_status not in SYNC_STATUSES:
+        raise InvalidInput("sync_status", f"there is no {sync_status!r}; there are {', '.join(SYNC_STATUSES)}")
+    return await _read(
+        conn,
+        stale_after=stale_after,
+        platform=platform,
+        crm_status=crm_status,
+        property_id=property_id,
+        sync_status=sync_status,
+        pattern=like(search),
+        after=after,
+        limit=limit,
     )
+
+
+async def _read(conn: Connection, *, stale_after: timedelta, limit: int, after: str = "", **filters: Any) -> list[Row]:  # noqa: ANN401 - as the query's columns have it
+    given = dict.fromkeys(_FILTERS) | filters | {"stale_after": stale_after, "after": after, "limit": limit}
+    sql, arguments = narrowed(_SQL["read"], given)
+    return await conn.fetch(sql, *arguments)
 
 
 async def count_out_of_step(conn: Connection, unsynced: Sequence[str]) -> int:

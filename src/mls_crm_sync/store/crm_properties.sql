@@ -12,7 +12,7 @@ UPDATE crm_properties AS c
 SET fields = w.fields, synced_hash = w.content_hash, synced_at = now()
 FROM crm_properties AS o
 JOIN (
-    SELECT p.property_id, p.fields - $2::text[] AS fields, s.content_hash
+    SELECT p.property_id, p.fields::jsonb - $2::text[] AS fields, s.content_hash
     FROM mls_properties AS p JOIN mls_state AS s USING (property_id)
     WHERE p.property_id = ANY ($1::text[])
 ) AS w ON w.property_id = o.mls_property_id
@@ -53,6 +53,13 @@ ORDER BY mls_property_id LIMIT $3
 
 -- name: count_linked
 SELECT count(*) FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) AND ($2::text IS NULL OR platform = $2)
+
+-- name: has_platform
+SELECT EXISTS (SELECT FROM crm_properties WHERE platform = $1)
+
+-- name: count_by_listing
+SELECT mls_property_id AS property_id, count(*) FROM crm_properties
+WHERE mls_property_id = ANY ($1::text[]) GROUP BY mls_property_id
 
 -- name: insert_one
 INSERT INTO crm_properties (id, platform, crm_status, notes, tags, assigned_agent, own, custom)
@@ -123,29 +130,29 @@ SELECT * FROM (
            active_overrides(c.overrides, c.override_details) AS overrides, c.override_details,
            c.mls_property_id, c.synced_hash, c.synced_at, c.version, c.created_at, c.updated_at,
            p.source, p.source_key, greatest(p.last_changed_at, seen.at) AS last_seen_at,
-           sync_status(c, p, greatest(p.last_changed_at, seen.at), $2) AS sync_status
+           sync_status(c, p, greatest(p.last_changed_at, seen.at), :stale_after) AS sync_status
     FROM crm_properties AS c
     LEFT JOIN mls_properties AS p ON p.property_id = c.mls_property_id
     LEFT JOIN LATERAL (
-    SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) AS at
-    FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = c.mls_property_id
-) AS seen ON true
-    WHERE ($1::text[] IS NULL OR c.id = ANY ($1::text[]))
-      AND ($3::text IS NULL OR c.platform = $3)
-      AND ($4::text IS NULL OR c.crm_status = $4)
-      AND ($5::text IS NULL OR c.mls_property_id = $5)
-      AND ($9::text IS NULL OR concat_ws(' ', c.id, c.notes, c.own ->> 'UnparsedAddress', c.fields ->> 'UnparsedAddress',
-                                         c.own ->> 'ListingId', c.fields ->> 'ListingId') ILIKE $9)
-      AND c.id > $6
+        SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) AS at
+        FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = c.mls_property_id
+    ) AS seen ON true
+    WHERE c.id > :after
+      /*crm_id*/ AND c.id = :crm_id
+      /*platform*/ AND c.platform = :platform
+      /*crm_status*/ AND c.crm_status = :crm_status
+      /*property_id*/ AND c.mls_property_id = :property_id
+      /*pattern*/ AND concat_ws(' ', c.id, c.notes, c.own ->> 'UnparsedAddress', c.fields ->> 'UnparsedAddress', c.own ->> 'ListingId', c.fields ->> 'ListingId') COLLATE "default" ILIKE :pattern
 ) AS q
-WHERE ($7::text IS NULL OR q.sync_status = $7)
+WHERE true
+  /*sync_status*/ AND q.sync_status = :sync_status
 ORDER BY q.id
-LIMIT $8
+LIMIT :limit
 
 -- name: count_out_of_step
 -- The invariant, asked of the data itself: linked properties whose fields are not their listing's. Always 0.
 SELECT count(*) FROM crm_properties AS c JOIN mls_properties AS p ON p.property_id = c.mls_property_id
-WHERE c.fields IS DISTINCT FROM p.fields - $1::text[]
+WHERE c.fields IS DISTINCT FROM p.fields::jsonb - $1::text[]
 
 -- name: owned_digest
 -- One value for everything the CRM owns: the same before and after whatever sync did.

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import re
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 RETRIES = 5
 FIRST_PAUSE = timedelta(milliseconds=10)  # doubled with each retry, and halved at random
 CONNECT_TIMEOUT = timedelta(seconds=10)
+SECONDS_KEPT = 5
+"""Connections of a pool that only those get who hold one already; half of a small pool."""
 ACQUIRE_TIMEOUT = timedelta(seconds=30)
 SESSION = {"application_name": "mls-crm-sync", "timezone": "UTC"}
 
@@ -78,9 +81,15 @@ def translated() -> Iterator[None]:
     except _AWAY as error:
         raise StoreUnavailable(_reason(error)) from error
     except asyncpg.InterfaceError as error:
-        if any(words in str(error) for words in _CLOSED):
+        if any(words in str(error) for words in _CLOSED) or _came_of_a_loss(error):
             raise StoreUnavailable(_reason(error)) from error
         raise
+
+
+def _came_of_a_loss(error: BaseException) -> bool:
+    """Whether a connection was lost first: giving it back to the pool then fails once more, in other words."""
+    before = error.__context__
+    return before is not None and (isinstance(before, _AWAY) or _came_of_a_loss(before))
 
 
 @contextlib.contextmanager
@@ -93,6 +102,14 @@ def _connecting() -> Iterator[None]:
             raise StoreUnavailable(_reason(error)) from error
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise SetupError(f"the address of the database: {error}", hint="look at DATABASE_URL") from error
+
+
+def _is_lost(conn: Connection) -> bool:
+    """Whether a connection that is still lent has broken: the driver took it back by itself."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 def _reason(error: BaseException) -> str:
@@ -108,10 +125,17 @@ async def connect(dsn: str) -> Connection:
 
 
 async def _set_up(conn: Connection) -> None:
-    """Let jsonb be Python values in both directions, in binary: a version byte, then the text."""
+    """Let jsonb be Python values in both directions, in binary: a version byte, then the text. Text that is read as
+    json comes as a Python value, too.
+    """
     await conn.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_encode_jsonb, decoder=_decode_jsonb
     )
+    await conn.set_type_codec("json", schema="pg_catalog", format="binary", encoder=orjson.dumps, decoder=orjson.loads)
+
+
+async def _leave(conn: Connection) -> None:
+    """Reset nothing; the driver itself ends what may be left of a transaction."""
 
 
 def _encode_jsonb(value: object) -> bytes:
@@ -159,10 +183,20 @@ async def check_server(conn: Connection, *, allow_unsafe: bool = False) -> None:
 
 
 class Database:
-    """A pool of connections. Open it with `Database.open`."""
+    """A pool of connections. Open it with `Database.open`.
+
+    A run keeps one connection for its life and takes others beside it. Were all lent as first ones, ten pushes at once
+    would each wait for a second that none of them gives back: so some are kept for those who hold one already.
+    Writers wait for each other's locks. Were all connections lent to writers, readers would wait with them: so only a
+    third of them is, and the other writers wait here, where it costs nobody anything.
+    """
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+        most = pool.get_max_size()
+        self._first = asyncio.Semaphore(most - min(SECONDS_KEPT, most // 2))
+        self._writers = asyncio.Semaphore(max(1, most // 3))
+        self._holds: ContextVar[bool] = ContextVar("holds", default=False)  # a connection; known to tasks begun since
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -176,15 +210,18 @@ class Database:
     ) -> AsyncIterator[Database]:
         """Open a pool on a server that passes `check_server`; close it at the end. Migrates nothing.
 
-        A statement that takes longer than `statement_timeout` is cancelled; zero means never.
+        A statement that takes longer than `statement_timeout` is cancelled; zero means never. No session is reset when
+        it comes back, which would be half of a reader's way to the database: whoever leaves something in one, as a run
+        its lock, takes it out again.
         """
         milliseconds = int(statement_timeout.total_seconds() * 1000)
         with _connecting():
             pool = await asyncpg.create_pool(
                 dsn,
-                min_size=1,
+                min_size=0,  # one that the driver opens by itself fails with a traceback when the server is away
                 max_size=max_size,
                 init=_set_up,
+                reset=_leave,
                 server_settings=SESSION | {"statement_timeout": str(milliseconds)},
                 timeout=CONNECT_TIMEOUT.total_seconds(),
             )
@@ -199,12 +236,36 @@ class Database:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection without a transaction: each statement commits by itself."""
+        async with self._lent() as conn:
+            yield conn
+
+    @contextlib.asynccontextmanager
+    async def _lent(self, *, writes: bool = False) -> AsyncIterator[Connection]:
         with translated():
             async with contextlib.AsyncExitStack() as stack:
                 with _connecting():
-                    lent = self._pool.acquire(timeout=ACQUIRE_TIMEOUT.total_seconds())
-                    conn = await stack.enter_async_context(lent)
-                yield conn
+                    async with asyncio.timeout(ACQUIRE_TIMEOUT.total_seconds()):
+                        await stack.enter_async_context(self._turn(writes=writes))
+                        conn = await stack.enter_async_context(self._pool.acquire())
+                try:
+                    yield conn
+                except asyncpg.InterfaceError as error:
+                    if _is_lost(conn):
+                        raise StoreUnavailable(_reason(error)) from error
+                    raise
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, *, writes: bool) -> AsyncIterator[None]:
+        """Wait until a first connection may be lent; who holds one already does not wait here, or both would wait."""
+        if self._holds.get():
+            yield
+            return
+        async with self._writers if writes else contextlib.nullcontext(), self._first:
+            self._holds.set(True)
+            try:
+                yield
+            finally:
+                self._holds.set(False)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -212,7 +273,7 @@ class Database:
 
         StoreUnavailable out of the commit itself leaves open whether it happened.
         """
-        async with self.connection() as conn, conn.transaction():
+        async with self._lent(writes=True) as conn, conn.transaction():
             yield conn
 
     async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from .database import Connection, Row, json_text
+from .database import Connection, Row
 from .queries import load
 
 _SQL = load(__file__)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
+    """A row of the table, as it is appended."""
+
     type: str  # listing.changed, listing.purged, property.synced, property.linked, property.unlinked
     property_id: str | None = None
     crm_property_id: str | None = None
@@ -30,16 +31,7 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     if not events:
         return
     await conn.execute(_SQL["lock"])
-    await conn.execute(
-        _SQL["append"],
-        [e.type for e in events],
-        [e.property_id for e in events],
-        [e.crm_property_id for e in events],
-        [e.platform for e in events],
-        [e.run_id for e in events],
-        [json_text(e.field_names) for e in events],
-        [json_text(e.change_types) for e in events],
-    )
+    await conn.copy_records_to_table("events", columns=Event._fields, records=events)
 
 
 async def after(conn: Connection, seq: int, *, limit: int = 100) -> list[Row]:

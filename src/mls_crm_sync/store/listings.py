@@ -7,40 +7,58 @@ for a reader that copies), before it looks at anything else of them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import zstandard
+import asyncpg
+import orjson
 
-from mls_crm_sync.core import records
-from mls_crm_sync.core.changes import Change, Stored
+from mls_crm_sync.core.canonical import text_in
+from mls_crm_sync.core.changes import Change, ChangeType, Stored
 from mls_crm_sync.core.errors import ListingNotFound
+from mls_crm_sync.core.listing import normalise_facts
 
-from .database import Connection, Row, json_text, like
-from .queries import load
+from . import payloads
+from .database import Connection, Row, like
+from .queries import load, narrowed
 
 _SQL = load(__file__)
 
-PAYLOAD_CODEC = 0
-"""0 is zstd without a dictionary."""
+SEARCHED = {
+    "standard_status": "StandardStatus",
+    "listing_id": "ListingId",
+    "city": "City",
+    "postal_code": "PostalCode",
+}
+"""The columns that lists are narrowed by, and the facts that they repeat."""
 
-_compress = zstandard.ZstdCompressor(level=1, write_checksum=False).compress
-_decompress = zstandard.ZstdDecompressor().decompress
+SEARCHED_CHARACTERS = 255
+"""Of a fact, in such a column: an entry of an index holds 2.7 kB, a text may have a hundred thousand characters."""
+
+_STATE = (
+    "property_id",
+    "location_id",
+    "digest",
+    "payload_digest",
+    "content_hash",
+    "norm_version",
+    "source_modified_at",
+)
 
 
-def pack_payload(record: Mapping[str, Any]) -> bytes:
-    return _compress(records.encode(record))
+def searched(text: bytes) -> tuple[str | None, ...]:
+    """Return the values of the columns that lists are narrowed by, of facts in canonical form."""
+    return tuple([_beginning(text_in(text, name)) for name in SEARCHED.values()])
 
 
-def unpack_payload(packed: bytes) -> dict[str, Any]:
-    return records.decode(_decompress(packed)).record
+def _beginning(text: str | None) -> str | None:
+    return text if text is None or len(text) <= SEARCHED_CHARACTERS else text[:SEARCHED_CHARACTERS]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """The narrow row of a listing; what recognition compares with."""
+class State(NamedTuple):
+    """The narrow row of a listing; what recognition compares with. In the order of the columns that `_STATE` names."""
 
+    property_id: str
     location_id: int
     digest: bytes
     payload_digest: bytes
@@ -49,18 +67,19 @@ class State:
     modified_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredListing:
+class StoredListing(NamedTuple):
     """A listing read under its lock."""
 
     state: State
     facts: Stored
     last_changed_at: datetime
+    packed: bytes | None  # its payload; unpacked in `facts` where another normaliser made them
 
 
-@dataclass(frozen=True, slots=True)
-class ListingWrite:
-    """A listing as it is to stand after the transaction. `payload` is packed; what is not written may be left out."""
+class ListingWrite(NamedTuple):
+    """A listing as it is to stand after the transaction. `text` is the canonical form of its facts, `searched` some of
+    them, `payload` is packed; what is not written may be left out.
+    """
 
     property_id: str
     source_key: str
@@ -68,14 +87,27 @@ class ListingWrite:
     payload_digest: bytes
     content_hash: bytes
     modified_at: datetime | None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    text: bytes = b"{}"
+    searched: tuple[Any, ...] = (None, None, None, None)
     payload: bytes = b""
     changes: tuple[Change, ...] = ()
 
 
 async def read_states(conn: Connection, property_ids: Collection[str]) -> dict[str, State]:
     rows = await conn.fetch(_SQL["read_states"], list(property_ids))
-    return {row["property_id"]: _state(row) for row in rows}
+    return {row[0]: State._make(row) for row in rows}
+
+
+async def differing_states(
+    conn: Connection, location_id: int, sighted: Mapping[str, tuple[bytes, datetime | None]]
+) -> dict[str, State | None]:
+    """Return the states of the listings that are not stored with this digest and clock, from this location.
+
+    None for one that is not stored at all.
+    """
+    digests, clocks = zip(*sighted.values(), strict=True)
+    rows = await conn.fetch(_SQL["differing_states"], location_id, list(sighted), digests, clocks)
+    return {row[0]: None if row[1] is None else State(*row[1:]) for row in rows}
 
 
 async def ids_by_source_key(conn: Connection, source: str, source_keys: Collection[str]) -> dict[str, str]:
@@ -97,9 +129,12 @@ async def ids_by_any_source_key(
     return {row["source_key"]: row["property_ids"] for row in rows}
 
 
-async def lock(conn: Connection, property_ids: Collection[str]) -> None:
-    if property_ids:
-        await conn.fetch(_SQL["lock_states"], list(property_ids))
+async def lock(conn: Connection, expected: Mapping[str, bytes | None]) -> dict[str, State]:
+    """Lock listings, in id order; return the states of those whose digest is not the expected one (None: of all)."""
+    if not expected:
+        return {}
+    rows = await conn.fetch(_SQL["lock_states"], list(expected), list(expected.values()))
+    return {row[0]: State(*row) for row in rows}
 
 
 async def share(conn: Connection, property_ids: Collection[str]) -> set[str]:
@@ -107,19 +142,51 @@ async def share(conn: Connection, property_ids: Collection[str]) -> set[str]:
     return {row["property_id"] for row in await conn.fetch(_SQL["share_states"], list(property_ids))}
 
 
-async def read_stored(conn: Connection, property_ids: Collection[str]) -> dict[str, StoredListing]:
+async def read_stored(conn: Connection, norm_version: str, property_ids: Collection[str]) -> dict[str, StoredListing]:
+    """Return listings as they are stored; `norm_version` is today's."""
     if not property_ids:
         return {}
     rows = await conn.fetch(_SQL["read_stored"], list(property_ids))
-    return {row["property_id"]: _stored(row) for row in rows}
+    return {row["property_id"]: _stored(row, norm_version) for row in rows}
 
 
 async def insert(
     conn: Connection, source: str, location_id: int, norm_version: str, listings: Sequence[ListingWrite]
-) -> set[str]:
-    """Insert new listings with their history left to `insert_changes`; return the ids that were really new."""
+) -> set[str] | None:
+    """Insert new listings with their history left to `insert_changes`; return the ids that were really new.
+
+    None when another transaction has just stored one of their keys under another id: then nothing was inserted.
+    """
     if not listings:
         return set()
+    try:
+        async with conn.transaction():
+            return await _copy(conn, source, location_id, norm_version, listings)
+    except asyncpg.UniqueViolationError:  # seldom: somebody else stores one of them at this moment
+        pass
+    try:
+        async with conn.transaction():
+            return await _insert(conn, source, location_id, norm_version, listings)
+    except asyncpg.UniqueViolationError:
+        return None
+
+
+async def _copy(
+    conn: Connection, source: str, location_id: int, norm_version: str, listings: Sequence[ListingWrite]
+) -> set[str]:
+    """Insert listings that nobody has; an INSERT that lets others win costs two and a half times as much."""
+    records = [
+        (w.property_id, location_id, w.digest, w.payload_digest, w.content_hash, norm_version, w.modified_at)
+        for w in listings
+    ]
+    await conn.copy_records_to_table("mls_state", columns=_STATE, records=records)
+    await _copy_facts(conn, source, listings)
+    return {w.property_id for w in listings}
+
+
+async def _insert(
+    conn: Connection, source: str, location_id: int, norm_version: str, listings: Sequence[ListingWrite]
+) -> set[str]:
     rows = await conn.fetch(
         _SQL["insert_states"],
         [w.property_id for w in listings],
@@ -131,17 +198,19 @@ async def insert(
         [w.modified_at for w in listings],
     )
     won = {row["property_id"] for row in rows}
-    made = [w for w in listings if w.property_id in won]
-    await conn.execute(
-        _SQL["insert_listings"],
-        [w.property_id for w in made],
-        source,
-        [w.source_key for w in made],
-        [w.fields for w in made],
-        [w.payload for w in made],
-        PAYLOAD_CODEC,
-    )
+    await _copy_facts(conn, source, [w for w in listings if w.property_id in won])
     return won
+
+
+async def _copy_facts(conn: Connection, source: str, listings: Sequence[ListingWrite]) -> None:
+    await conn.copy_records_to_table(
+        "mls_properties",
+        columns=("property_id", "source", "source_key", "fields", "payload", "payload_codec", *SEARCHED),
+        records=[
+            (w.property_id, source, w.source_key, w.text.decode(), w.payload, payloads.CODEC, *w.searched)
+            for w in listings
+        ],
+    )
 
 
 async def add_to_location(conn: Connection, location_id: int, property_ids: Collection[str]) -> None:
@@ -150,22 +219,23 @@ async def add_to_location(conn: Connection, location_id: int, property_ids: Coll
 
 
 async def update(conn: Connection, listings: Sequence[ListingWrite]) -> None:
-    """Write fields and payload of locked listings; `last_changed_at` moves where there are changes."""
+    """Write fields and payload of locked listings; `last_changed_at` moves where the market has changed something."""
     if listings:
         await conn.execute(
             _SQL["update_listings"],
             [w.property_id for w in listings],
-            [w.fields for w in listings],
+            [w.text.decode() for w in listings],
             [w.payload for w in listings],
-            PAYLOAD_CODEC,
-            [bool(w.changes) for w in listings],
+            payloads.CODEC,
+            [any(c.type is not ChangeType.RENORMALISED for c in w.changes) for w in listings],
+            *zip(*(w.searched for w in listings), strict=True),
         )
 
 
 async def update_payloads(conn: Connection, listings: Sequence[ListingWrite]) -> None:
     if listings:
-        ids, payloads = [w.property_id for w in listings], [w.payload for w in listings]
-        await conn.execute(_SQL["update_payloads"], ids, payloads, PAYLOAD_CODEC)
+        ids, packed = [w.property_id for w in listings], [w.payload for w in listings]
+        await conn.execute(_SQL["update_payloads"], ids, packed, payloads.CODEC)
 
 
 async def update_states(conn: Connection, norm_version: str, listings: Sequence[ListingWrite]) -> None:
@@ -190,14 +260,10 @@ async def move_clocks(conn: Connection, clocks: Mapping[str, datetime]) -> None:
 async def insert_changes(conn: Connection, run_id: int, changes: Sequence[tuple[str, Change]]) -> None:
     """Append history, in the order given; `changes` pairs a property_id with its change."""
     if changes:
-        await conn.execute(
-            _SQL["insert_changes"],
-            run_id,
-            [property_id for property_id, _ in changes],
-            [change.type.value for _, change in changes],
-            [change.field for _, change in changes],
-            [json_text(change.previous) for _, change in changes],
-            [json_text(change.new) for _, change in changes],
+        await conn.copy_records_to_table(
+            "property_changes",
+            columns=("property_id", "run_id", "type", "field_name", "previous_value", "new_value"),
+            records=[(property_id, run_id, *change) for property_id, change in changes],
         )
 
 
@@ -224,11 +290,22 @@ async def page(
 ) -> list[Row]:
     """Return at most `limit` listings whose id is after `after`, by id.
 
-    `search` is looked for in the key, the MLS number and the address, whatever its case.
+    `search` is looked for in the key, the MLS number and the address, whatever its case. `status` is StandardStatus in
+    any of its spellings. Raises InvalidInput for a status that there is not.
     """
-    return await conn.fetch(
-        _SQL["list_listings"], source, status, city, postal_code, listing_id, linked, after, limit, like(search)
-    )
+    given = {
+        "source": source,
+        "status": normalise_facts({"StandardStatus": status})["StandardStatus"] if status is not None else None,
+        "city": _beginning(city),
+        "postal_code": _beginning(postal_code),
+        "listing_id": _beginning(listing_id),
+        "linked": linked,
+        "pattern": like(search),
+        "after": after,
+        "limit": limit,
+    }
+    sql, arguments = narrowed(_SQL["list_listings"], given)
+    return await conn.fetch(sql, *arguments)
 
 
 async def changes(conn: Connection, property_id: str, *, before: int = 2**63 - 1, limit: int = 50) -> list[Row]:
@@ -257,26 +334,15 @@ async def count_by_status(conn: Connection) -> dict[str, int]:
     return {row["standard_status"]: row["count"] for row in await conn.fetch(_SQL["count_by_status"])}
 
 
-def _state(row: Row) -> State:
-    return State(
-        row["location_id"],
-        row["digest"],
-        row["payload_digest"],
-        row["content_hash"],
-        row["norm_version"],
-        row["source_modified_at"],
-    )
-
-
-def _stored(row: Row) -> StoredListing:
-    state = _state(row)
-    payload = unpack_payload(row["payload"]) if row["payload"] is not None else None
+def _stored(row: Row, norm_version: str) -> StoredListing:
+    state, packed = State(*(row[name] for name in _STATE)), row["payload"]
+    payload = payloads.unpack(packed) if packed is not None and state.norm_version != norm_version else None
     facts = Stored(
-        fields=row["fields"],
+        fields=orjson.loads(row["text"]),
         content_hash=state.content_hash,
         norm_version=state.norm_version,
         modified_at=state.modified_at,
         payload=payload,
         purged=row["purged_at"] is not None,
     )
-    return StoredListing(state, facts, row["last_changed_at"])
+    return StoredListing(state, facts, row["last_changed_at"], packed)

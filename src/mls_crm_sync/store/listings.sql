@@ -4,6 +4,15 @@ SELECT s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash,
 FROM unnest($1::text[]) AS i (property_id)
 JOIN mls_state AS s USING (property_id)
 
+-- name: differing_states
+-- Of the listings of a page, those that are not stored exactly as they were sighted, or not here: most of a re-read is,
+-- and of that nothing travels back. Without a lock, like the one above; a listing that nobody has has no state.
+SELECT i.property_id AS sighted, s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash,
+       s.norm_version, s.source_modified_at
+FROM unnest($2::text[], $3::bytea[], $4::timestamptz[]) AS i (property_id, digest, modified_at)
+LEFT JOIN mls_state AS s ON s.property_id = i.property_id
+WHERE s.digest IS DISTINCT FROM i.digest OR s.location_id <> $1 OR s.source_modified_at IS DISTINCT FROM i.modified_at
+
 -- name: ids_by_source_key
 -- The ids of listings by the source's own keys; a pushed listing may have brought an id of its own.
 SELECT source_key, property_id FROM mls_properties WHERE source = $1 AND source_key = ANY ($2::text[])
@@ -26,12 +35,6 @@ ORDER BY property_id COLLATE "C"
 ON CONFLICT (property_id) DO NOTHING
 RETURNING property_id
 
--- name: insert_listings
-INSERT INTO mls_properties
-    (property_id, source, source_key, fields, payload, payload_codec, first_seen_at, last_changed_at)
-SELECT property_id, $2, source_key, fields, payload, $6, now(), now()
-FROM unnest($1::text[], $3::text[], $4::jsonb[], $5::bytea[]) AS i (property_id, source_key, fields, payload)
-
 -- name: insert_location_listings
 INSERT INTO location_listings (location_id, property_id)
 SELECT $1, property_id FROM unnest($2::text[]) AS i (property_id)
@@ -39,8 +42,15 @@ ORDER BY property_id COLLATE "C"
 ON CONFLICT DO NOTHING
 
 -- name: lock_states
--- The row locks of a page, in id order: the order that every writer keeps. Read in a statement of its own, after.
-SELECT property_id FROM mls_state WHERE property_id = ANY ($1::text[]) ORDER BY property_id FOR NO KEY UPDATE
+-- The row locks of a page, in id order: the order that every writer keeps. A locked row is read in its newest version;
+-- everything else about a listing is read in a statement of its own, after.
+SELECT s.*
+FROM (
+    SELECT property_id, location_id, digest, payload_digest, content_hash, norm_version, source_modified_at
+    FROM mls_state WHERE property_id = ANY ($1::text[]) ORDER BY property_id FOR NO KEY UPDATE
+) AS s
+JOIN unnest($1::text[], $2::bytea[]) AS i (property_id, digest) ON i.property_id = s.property_id
+WHERE i.digest IS DISTINCT FROM s.digest
 
 -- name: share_states
 -- What linking holds, so that no sync of these listings can run between its reading and its commit.
@@ -49,7 +59,7 @@ SELECT property_id FROM mls_state WHERE property_id = ANY ($1::text[]) ORDER BY 
 -- name: read_stored
 -- Everything Decide needs, in the form after all that was committed before our locks.
 SELECT s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash, s.norm_version, s.source_modified_at,
-       p.fields, p.payload, p.payload_codec, p.purged_at, p.last_changed_at
+       p.fields AS text, p.payload, p.payload_codec, p.purged_at, p.last_changed_at
 FROM mls_state AS s
 JOIN mls_properties AS p USING (property_id)
 WHERE s.property_id = ANY ($1::text[])
@@ -58,8 +68,10 @@ WHERE s.property_id = ANY ($1::text[])
 UPDATE mls_properties AS p
 SET fields = i.fields, payload = i.payload, payload_codec = $4,
     last_changed_at = CASE WHEN i.changed THEN now() ELSE p.last_changed_at END,
-    purged_at = NULL
-FROM unnest($1::text[], $2::jsonb[], $3::bytea[], $5::boolean[]) AS i (property_id, fields, payload, changed)
+    purged_at = NULL, standard_status = i.standard_status, listing_id = i.listing_id, city = i.city,
+    postal_code = i.postal_code
+FROM unnest($1::text[], $2::text[], $3::bytea[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[])
+    AS i (property_id, fields, payload, changed, standard_status, listing_id, city, postal_code)
 WHERE p.property_id = i.property_id
 
 -- name: update_payloads
@@ -82,15 +94,8 @@ UPDATE mls_state AS s SET source_modified_at = i.modified_at
 FROM unnest($1::text[], $2::timestamptz[]) AS i (property_id, modified_at)
 WHERE s.property_id = i.property_id AND (s.source_modified_at IS NULL OR s.source_modified_at < i.modified_at)
 
--- name: insert_changes
-INSERT INTO property_changes (property_id, run_id, type, field_name, previous_value, new_value)
-SELECT property_id, $1, type, field_name, previous_value::jsonb, new_value::jsonb
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-    WITH ORDINALITY AS i (property_id, type, field_name, previous_value, new_value, nr)
-ORDER BY nr
-
 -- name: listing
-SELECT p.property_id, p.source, p.source_key, p.fields, p.absence_state, p.first_seen_at, p.last_changed_at, p.purged_at,
+SELECT p.property_id, p.source, p.source_key, p.fields::json, p.absence_state, p.first_seen_at, p.last_changed_at, p.purged_at,
        s.content_hash, s.norm_version, s.source_modified_at, l.name AS location,
        greatest(p.last_changed_at, seen.at) AS last_seen_at,
        ARRAY(SELECT c.id FROM crm_properties AS c WHERE c.mls_property_id = p.property_id ORDER BY c.id) AS crm_property_ids
@@ -105,19 +110,19 @@ WHERE p.property_id = $1
 
 -- name: list_listings
 -- One page of listings by id; every filter is optional.
-SELECT p.property_id, p.source, p.source_key, p.fields, p.absence_state, p.last_changed_at, p.purged_at,
+SELECT p.property_id, p.source, p.source_key, p.fields::json, p.absence_state, p.last_changed_at, p.purged_at,
        (SELECT count(*) FROM crm_properties AS c WHERE c.mls_property_id = p.property_id) AS linked
 FROM mls_properties AS p
-WHERE ($1::text IS NULL OR p.source = $1)
-  AND ($2::text IS NULL OR p.standard_status = $2)
-  AND ($3::text IS NULL OR p.city = $3)
-  AND ($4::text IS NULL OR p.postal_code = $4)
-  AND ($5::text IS NULL OR p.listing_id = $5)
-  AND ($6::boolean IS NULL OR $6 = EXISTS (SELECT FROM crm_properties AS c WHERE c.mls_property_id = p.property_id))
-  AND ($9::text IS NULL OR concat_ws(' ', p.source_key, p.listing_id, p.fields ->> 'UnparsedAddress') ILIKE $9)
-  AND p.property_id > $7
+WHERE p.property_id > :after
+  /*source*/ AND p.source = :source
+  /*status*/ AND p.standard_status = :status
+  /*city*/ AND p.city = :city
+  /*postal_code*/ AND p.postal_code = :postal_code
+  /*listing_id*/ AND p.listing_id = :listing_id
+  /*linked*/ AND :linked = EXISTS (SELECT FROM crm_properties AS c WHERE c.mls_property_id = p.property_id)
+  /*pattern*/ AND concat_ws(' ', p.source_key, p.fields::json ->> 'ListingId', p.fields::json ->> 'UnparsedAddress') COLLATE "default" ILIKE :pattern
 ORDER BY p.property_id
-LIMIT $8
+LIMIT :limit
 
 -- name: listing_changes
 -- Newest first.
@@ -125,7 +130,10 @@ SELECT change_id, run_id, at, type, field_name, previous_value, new_value
 FROM property_changes WHERE property_id = $1 AND change_id < $3 ORDER BY change_id DESC LIMIT $2
 
 -- name: purge_listing
-UPDATE mls_properties SET fields = '{}', payload = NULL, purged_at = now() WHERE property_id = $1
+UPDATE mls_properties
+SET fields = '{}', standard_status = NULL, listing_id = NULL, city = NULL, postal_code = NULL,
+    payload = NULL, purged_at = now()
+WHERE property_id = $1
 
 -- name: purge_state
 -- No digest matches an empty one: the next delivery fills the listing as new.

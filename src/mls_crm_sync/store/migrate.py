@@ -97,6 +97,11 @@ async def check(conn: Connection, *, folder: Path = FOLDER) -> None:
         )
 
 
+async def is_new(conn: Connection) -> bool:
+    """Tell a database to which nothing of ours was ever applied."""
+    return not await _applied(conn)
+
+
 async def _applied(conn: Connection) -> dict[str, str]:
     if await conn.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return {}

@@ -22,15 +22,29 @@ INSERT INTO location_passes (location_id, run_id) VALUES ($1, $2) RETURNING pass
 
 -- name: hold
 -- The first lock of every page: fails when the run was given away or cancelled.
-SELECT true FROM scraping_job_locations
+SELECT set_config('plan_cache_mode', $4, true) FROM scraping_job_locations
 WHERE run_id = $1 AND location_id = $2 AND epoch = $3 AND status = 'running'
 FOR NO KEY UPDATE
+
+-- name: hold_together
+-- The same where several processes read one run: they keep out whoever would end it, not each other.
+SELECT set_config('plan_cache_mode', $4, true) FROM scraping_job_locations
+WHERE run_id = $1 AND location_id = $2 AND epoch = $3 AND status = 'running'
+FOR SHARE
+
+-- name: note_counts
+UPDATE scraping_jobs SET counts = $2 WHERE run_id = $1 AND status = 'running'
 
 -- name: advance
 UPDATE scraping_job_locations SET checkpoint = $3, counts = $4 WHERE run_id = $1 AND location_id = $2
 
+-- name: show_and_advance
+WITH shown AS (INSERT INTO pass_pages (pass_id, page, keys) VALUES ($5, $6, $7))
+UPDATE scraping_job_locations SET checkpoint = $3, counts = $4 WHERE run_id = $1 AND location_id = $2
+
 -- name: counts
-SELECT counts FROM scraping_job_locations WHERE run_id = $1 AND location_id = $2
+SELECT CASE l.counts WHEN '{}' THEN r.counts ELSE l.counts END
+FROM scraping_job_locations AS l JOIN scraping_jobs AS r USING (run_id) WHERE l.run_id = $1 AND l.location_id = $2
 
 -- name: show
 INSERT INTO pass_pages (pass_id, page, keys) VALUES ($1, $2, $3)
@@ -95,6 +109,9 @@ SELECT run_id FROM scraping_jobs WHERE status = 'running' ORDER BY run_id
 -- The holder of a run keeps this lock on a connection of its own; the server frees it when that dies.
 SELECT pg_try_advisory_lock(1299997551, $1)
 
+-- name: release
+SELECT pg_advisory_unlock_all()
+
 -- name: is_abandoned
 -- Nobody holds the run's life lock. Ours ends with the transaction, so that no second one ends the run again.
 SELECT pg_try_advisory_xact_lock(1299997551, $1)
@@ -103,8 +120,9 @@ SELECT pg_try_advisory_xact_lock(1299997551, $1)
 SELECT true FROM scraping_jobs WHERE run_id = $1 AND status = 'running' FOR NO KEY UPDATE
 
 -- name: open_locations
-SELECT l.location_id, l.counts, p.pass_id
+SELECT l.location_id, CASE l.counts WHEN '{}' THEN r.counts ELSE l.counts END AS counts, p.pass_id
 FROM scraping_job_locations AS l
+JOIN scraping_jobs AS r USING (run_id)
 LEFT JOIN location_passes AS p ON p.run_id = l.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
 WHERE l.run_id = $1 AND l.status = 'running'
 ORDER BY l.location_id

@@ -10,19 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
 
+import structlog
+
+from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Change, ChangeType, Decision, Outcome, decide, is_older
 from mls_crm_sync.core.hashing import payload_digest
 from mls_crm_sync.core.listing import overlay_payload
-from mls_crm_sync.store import crm_properties, listings
+from mls_crm_sync.store import crm_properties, listings, payloads
 from mls_crm_sync.store.crm_properties import Synced
 from mls_crm_sync.store.database import Connection
 from mls_crm_sync.store.events import Event
-from mls_crm_sync.store.listings import ListingWrite, State, StoredListing, pack_payload
+from mls_crm_sync.store.listings import ListingWrite, State, StoredListing, searched
+from mls_crm_sync.store.quarantine import Broken
 
-from .recognise import Incoming, Known, Reader
+from .recognise import NO_DIGEST, Fresh, Incoming, Known, Reader, listing_write
 from .tally import Tally
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Applied:
 
     tally: Tally
     events: list[Event]
+    older: frozenset[str]  # listings of which an older revision came, or one that was superseded
+    broken: list[Broken]
 
 
 @dataclass(slots=True)
@@ -40,6 +48,7 @@ class _Writes:
     full: list[ListingWrite] = field(default_factory=list)  # facts, payload, history
     payloads: list[ListingWrite] = field(default_factory=list)  # the same facts, more beside them
     states: list[ListingWrite] = field(default_factory=list)  # every listing whose narrow row moves
+    renewed: list[str] = field(default_factory=list)  # listings that another normaliser had stored
 
 
 class Transaction:
@@ -54,92 +63,152 @@ class Transaction:
         self._tally = Tally()
         self._writes = _Writes()
         self._new: list[ListingWrite] = []
+        self._older: set[str] = set()
+        self._broken: list[Broken] = []
 
     async def apply(
-        self, incoming: Sequence[Incoming], clocks: Sequence[Known] = (), *, not_after: datetime | None = None
+        self,
+        incoming: Sequence[Incoming],
+        known: Sequence[Known] = (),
+        *,
+        fresh: Sequence[Fresh] = (),
+        not_after: datetime | None = None,
     ) -> Applied:
         """Take records in. `not_after`: they are of that time; listings that changed since are left alone."""
-        ordered = sorted(incoming, key=lambda i: i.property_id)
-        await self._insert_new(ordered)
-        made = {w.property_id for w in self._new}
-        rest = [i for i in ordered if i.property_id not in made]
-        await listings.lock(self._conn, [i.property_id for i in rest] + [c.property_id for c in clocks])
-        states = await listings.read_states(self._conn, [i.property_id for i in rest] + [c.property_id for c in clocks])
-        rest += await self._move_clocks(clocks, states)
+        late = await self._insert(sorted(fresh, key=attrgetter("property_id")))
+        rest = sorted([*incoming, *late], key=attrgetter("property_id"))
+        expected = dict.fromkeys((i.property_id for i in rest), None) | {k.property_id: k.digest for k in known}
+        states = await listings.lock(self._conn, expected)
+        rest += await self._note_known(known, states)
         await self._decide(rest, states, not_after)
         synced = await self._write()
-        return Applied(self._tally, [*self._listing_events(), *self._property_events(synced)])
+        told = [*self._listing_events(), *self._property_events(synced)]
+        return Applied(self._tally, told, frozenset(self._older), self._broken)
 
-    async def _insert_new(self, ordered: Sequence[Incoming]) -> None:
-        """Insert what nobody has; who loses the race to insert is decided like the rest, under the winner's row."""
-        states = await listings.read_states(self._conn, [i.property_id for i in ordered])
-        candidates = [i for i in ordered if i.property_id not in states]
-        decisions = [decide(None, i.facts, self._reader.normaliser) for i in candidates]
-        writes = [_write(i, d, i.record, i.payload_digest) for i, d in zip(candidates, decisions, strict=True)]
+    async def _insert(self, fresh: Sequence[Fresh]) -> list[Incoming]:
+        """Insert what nobody has; return those that somebody else stored first, parsed, to be decided like the rest."""
+        elsewhere: dict[str, str] = {}
+        while (won := await self._insert_new([f for f in fresh if f.write.source_key not in elsewhere])) is None:
+            keys = {f.write.source_key for f in fresh}
+            found = await listings.ids_by_source_key(self._conn, self._reader.source, keys)
+            if found == elsewhere:  # refused again for a listing that nobody has: never to be tried for ever
+                raise RuntimeError("a new listing is refused, and none that is stored tells why")
+            elsewhere = found
+        self._new += [f.write for f in fresh if f.property_id in won]
+        late = [f for f in fresh if f.property_id not in won]
+        owners = await listings.keys_by_id(self._conn, {f.property_id for f in late}) if late else {}
+        return [one for f in late if (one := self._taken_late(f, elsewhere, owners)) is not None]
+
+    async def _insert_new(self, fresh: Sequence[Fresh]) -> set[str] | None:
+        writes = [f.write for f in fresh]
         won = await listings.insert(self._conn, self._reader.source, self._location_id, self._version, writes)
-        for i, decision, write in zip(candidates, decisions, writes, strict=True):
-            if write.property_id in won:
-                self._new.append(write)
-                self._tally.add(tally_of(i, decision))
+        for f in fresh:
+            if won is not None and f.property_id in won:
+                count_new(self._tally, f)
+        return won
 
-    async def _move_clocks(self, clocks: Sequence[Known], states: dict[str, State]) -> list[Incoming]:
-        """Move the clocks of records that still are what is stored; return the others, parsed, to be decided."""
-        held = [c for c in clocks if states[c.property_id].digest == c.digest]
-        await listings.move_clocks(self._conn, {c.property_id: c.clock for c in held if c.clock is not None})
-        self._tally.add(Tally(read=len(held), unchanged=len(held), recognised=len(held)))
-        return [self._reader.parse(c.raw, c.digest) for c in clocks if states[c.property_id].digest != c.digest]
+    def _taken_late(
+        self, fresh: Fresh, elsewhere: Mapping[str, str], owners: Mapping[str, tuple[str, str]]
+    ) -> Incoming | None:
+        """A listing that was stored since it was looked at: under the same id, under another one, or not this one."""
+        key = fresh.write.source_key
+        if key not in elsewhere and owners[fresh.property_id] != (self._reader.source, key):
+            self._broken.append(self._reader.id_taken(fresh.raw, fresh.property_id, key))
+            return None
+        taken = self._reader.take_anew(fresh.raw)
+        if not isinstance(taken, Incoming):
+            self._broken.append(taken)
+            return None
+        return taken._replace(property_id=elsewhere.get(key, fresh.property_id))
 
-    async def _decide(self, rest: Sequence[Incoming], states: dict[str, State], not_after: datetime | None) -> None:
-        known = [i for i in rest if self._is_stored_already(i, states[i.property_id])]
-        told = {i.property_id for i in known}
-        for i in known:
-            self._refresh(i, states[i.property_id])
-        stored = await listings.read_stored(self._conn, [i.property_id for i in rest if i.property_id not in told])
-        for i in rest:
-            if i.property_id in stored:
-                self._decide_one(i, stored[i.property_id], not_after)
+    async def _note_known(self, known: Sequence[Known], states: dict[str, State]) -> list[Incoming]:
+        """Move the clocks of records of which the same is stored still; return the others, parsed, to be decided.
+        `states` lacks the first kind.
+        """
+        same = [one for one in known if one.property_id not in states]
+        await listings.move_clocks(self._conn, {one.property_id: one.clock for one in same if one.clock is not None})
+        self._tally.add(Tally(read=len(same), unchanged=len(same), recognised=len(same)))
+        others: list[Incoming] = []
+        for one in known:
+            if one.property_id in states:
+                taken = self._reader.take_anew(one.raw)
+                if isinstance(taken, Incoming):
+                    others.append(taken)
+                else:
+                    self._broken.append(taken)
+        return others
 
-    def _is_stored_already(self, incoming: Incoming, state: State) -> bool:
-        """The same facts and the same payload, in other clothes: the narrow row alone tells. Older revisions do not."""
-        return (
-            not is_older(incoming.facts.modified_at, state.modified_at)
-            and state.norm_version == self._version
-            and state.content_hash == incoming.content_hash
-            and state.payload_digest == incoming.payload_digest
-        )
-
-    def _refresh(self, incoming: Incoming, state: State) -> None:
+    def _dress(self, property_id: str, digest: bytes, clock: datetime | None, state: State) -> None:
         """Remember these clothes too, so that they are known by their bytes next time."""
-        self._tally.add(_with_names(Tally(read=1, unchanged=1), incoming))
-        modified_at = max(filter(None, (incoming.facts.modified_at, state.modified_at)), default=None)
-        if incoming.digest != state.digest or modified_at != state.modified_at:
+        modified_at = max(filter(None, (clock, state.modified_at)), default=None)
+        if digest != state.digest or modified_at != state.modified_at:
             self._writes.states.append(
                 ListingWrite(
-                    property_id=incoming.property_id,
-                    source_key=incoming.facts.source_key,
-                    digest=incoming.digest,
+                    property_id=property_id,
+                    source_key="",
+                    digest=digest,
                     payload_digest=state.payload_digest,
                     content_hash=state.content_hash,
                     modified_at=modified_at,
                 )
             )
 
+    async def _decide(self, rest: Sequence[Incoming], states: dict[str, State], not_after: datetime | None) -> None:
+        known = [i for i in rest if self._is_stored_already(i, states[i.property_id])]
+        told = {i.property_id for i in known}
+        for i in known:
+            self._unchanged(i)
+            self._dress(i.property_id, i.digest, i.facts.modified_at, states[i.property_id])
+        asked = [i.property_id for i in rest if i.property_id not in told]
+        stored = await listings.read_stored(self._conn, self._version, asked)
+        for i in rest:
+            if i.property_id in stored:
+                self._decide_one(i, stored[i.property_id], not_after)
+
+    def _unchanged(self, incoming: Incoming) -> None:
+        self._tally.read += 1
+        self._tally.unchanged += 1
+        self._tally.name(incoming.facts.unknown, incoming.notes)
+
+    def _is_stored_already(self, incoming: Incoming, state: State) -> bool:
+        """The same facts and the same payload, in other clothes: the narrow row alone tells. Older revisions do not."""
+        return (
+            not is_older(incoming.facts.modified_at, state.modified_at)
+            and state.norm_version == self._version
+            and state.content_hash == incoming.facts.content_hash
+            and state.payload_digest == incoming.payload_digest
+        )
+
     def _decide_one(self, incoming: Incoming, stored: StoredListing, not_after: datetime | None) -> None:
         if not_after is not None and not stored.facts.purged and stored.last_changed_at > not_after:
-            self._tally.add(_with_names(Tally(read=1, unchanged=1, superseded=1), incoming))
+            self._unchanged(incoming)
+            self._tally.superseded += 1
+            self._older.add(incoming.property_id)
             return
+        if stored.state.norm_version != self._version:
+            self._writes.renewed.append(incoming.property_id)
         decision = decide(stored.facts, incoming.facts, self._reader.normaliser, time_zone=self._reader.time_zone)
-        self._tally.add(tally_of(incoming, decision))
+        count(self._tally, incoming, decision)
         if decision.outcome is Outcome.OLDER:
+            self._older.add(incoming.property_id)
             self._keep(incoming, stored, decision)
             return
-        payload = overlay_payload(stored.facts.payload or {}, incoming.record)
-        write = _write(incoming, decision, payload, payload_digest(payload, self._reader.volatile))
+        clock = incoming.facts.modified_at
+        if decision.outcome is Outcome.CHANGED and clock is not None and clock == stored.state.modified_at:
+            log.info("same_time_other_content", property_id=incoming.property_id, run_id=self._run_id)
+        write = listing_write(incoming, decision, *self._overlaid(incoming, stored.packed))
         self._writes.states.append(write)
         if decision.changes:
             self._writes.full.append(write)
         elif write.payload_digest != stored.state.payload_digest:
             self._writes.payloads.append(write)
+
+    def _overlaid(self, incoming: Incoming, packed: bytes | None) -> tuple[bytes, bytes]:
+        """Return the payload that is kept from now on, and its digest."""
+        if packed is None or set(incoming.names).issuperset(payloads.names(packed)):
+            return incoming.payload, incoming.payload_digest
+        payload = records.encode(overlay_payload(payloads.unpack(packed), records.decode(incoming.payload).record))
+        return payload, payload_digest(payload, self._reader.volatile)
 
     def _keep(self, incoming: Incoming, stored: StoredListing, decision: Decision) -> None:
         """An older revision changes nothing; but what an older normaliser left is brought up to date all the same."""
@@ -148,12 +217,13 @@ class Transaction:
         write = ListingWrite(
             property_id=incoming.property_id,
             source_key=incoming.facts.source_key,
-            digest=stored.state.digest,
+            digest=NO_DIGEST,  # the stored one is of the older normaliser, which may come back
             payload_digest=stored.state.payload_digest,
             content_hash=decision.content_hash,
             modified_at=stored.state.modified_at,
-            fields=decision.fields,
-            payload=pack_payload(stored.facts.payload or {}),
+            text=decision.text,
+            searched=searched(decision.text),
+            payload=payloads.pack(records.encode(stored.facts.payload or {})),
             changes=decision.changes,
         )
         self._writes.states.append(write)
@@ -167,9 +237,8 @@ class Transaction:
         await listings.update_states(conn, self._version, writes.states)
         history = [(w.property_id, change) for w in self._changed() for change in w.changes]
         await listings.insert_changes(conn, self._run_id, history)
-        synced = await crm_properties.bring_in_step(
-            conn, [w.property_id for w in writes.full], self._reader.normaliser.unsynced
-        )
+        touched = {w.property_id for w in writes.full}.union(writes.renewed)  # what is copied may be another part of it
+        synced = await crm_properties.bring_in_step(conn, sorted(touched), self._reader.normaliser.unsynced)
         self._tally.crm_updated += len(synced)
         return synced
 
@@ -198,43 +267,28 @@ class Transaction:
                 platform=s.platform,
                 run_id=self._run_id,
                 field_names=s.field_names,
-                change_types=types[s.property_id],
+                change_types=types.get(s.property_id, ()),
             )
 
 
-def tally_of(incoming: Incoming, decision: Decision) -> Tally:
-    """Return what one decided record adds to the counts, CRM rows aside."""
+def count_new(tally: Tally, fresh: Fresh) -> None:
+    tally.read += 1
+    tally.new += 1
+    tally.changes[ChangeType.NEW.value] += 1
+    tally.name(fresh.unknown, fresh.notes)
+
+
+def count(tally: Tally, incoming: Incoming, decision: Decision) -> None:
+    """Add one decided record to the counts, CRM rows aside."""
     outcome = decision.outcome
-    tally = Tally(
-        read=1,
-        new=int(outcome is Outcome.NEW),
-        changed=int(outcome is Outcome.CHANGED),
-        unchanged=int(outcome in (Outcome.UNCHANGED, Outcome.OLDER)),
-        older=int(outcome is Outcome.OLDER),
-        renormalised=int(any(c.type is ChangeType.RENORMALISED for c in decision.changes)),
-    )
+    tally.read += 1
+    tally.new += outcome is Outcome.NEW
+    tally.changed += outcome is Outcome.CHANGED
+    tally.unchanged += outcome in (Outcome.UNCHANGED, Outcome.OLDER)
+    tally.older += outcome is Outcome.OLDER
+    tally.renormalised += any(c.type is ChangeType.RENORMALISED for c in decision.changes)
     tally.changes.update(_types(decision.changes))
-    return _with_names(tally, incoming)
-
-
-def _with_names(tally: Tally, incoming: Incoming) -> Tally:
-    tally.unknown_members.update(incoming.facts.unknown)
-    tally.notes.update(incoming.notes)
-    return tally
-
-
-def _write(incoming: Incoming, decision: Decision, payload: Mapping[str, Any], digest: bytes) -> ListingWrite:
-    return ListingWrite(
-        property_id=incoming.property_id,
-        source_key=incoming.facts.source_key,
-        digest=incoming.digest,
-        payload_digest=digest,
-        content_hash=decision.content_hash,
-        modified_at=decision.modified_at,
-        fields=decision.fields,
-        payload=pack_payload(payload),
-        changes=decision.changes,
-    )
+    tally.name(incoming.facts.unknown, incoming.notes)
 
 
 def _names(changes: Iterable[Change]) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ An import or an edit sets what it names and keeps the rest. A row that is not va
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 from mls_crm_sync.core.errors import CrmPropertyExists, IdTaken, InvalidInput, SourceBroken, VersionMismatch
 from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.core.listing import normalise_facts
+from mls_crm_sync.sources.column_map import ALIASES, simple
 from mls_crm_sync.store import crm_properties, events
 from mls_crm_sync.store.crm_properties import Columns, ImportRow
 from mls_crm_sync.store.database import Connection, Database
@@ -30,10 +32,29 @@ OWN_COLUMNS: Mapping[str, str] = {
     "zip": "PostalCode",
     "mls_number": "ListingId",
 }
-"""What people call the facts of a property, and their RESO names; RESO names themselves are understood as well."""
+"""What people call the facts of a property, and their RESO names; RESO names themselves are understood as well, and the
+other usual names of these facts (`column_map.ALIASES`), but no more: a CRM's `price` or `status` may be its own."""
 
 PLAIN_COLUMNS = ("crm_status", "notes", "tags", "assigned_agent")
 MAX_ID_LENGTH = 200
+GIVE_WAY_EVERY = 100
+"""Rows that are checked at a stretch: 5,000 of them stopped every other request for 300 ms."""
+
+_EXACT = (
+    {name: name for name in ("id", *PLAIN_COLUMNS)}
+    | dict(OWN_COLUMNS)
+    | {n: n for n, f in BY_NAME.items() if not f.volatile}
+)
+_SIMILAR = {simple(column): name for column, name in _EXACT.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class RowDone:
+    """A row that was taken: `result` is `made`, `changed` or `unchanged`."""
+
+    line: int
+    id: str
+    result: str
 
 
 @dataclass(slots=True)
@@ -44,6 +65,7 @@ class ImportSummary:
     changed: int = 0
     unchanged: int = 0
     errors: list[RowError] = field(default_factory=list)
+    rows: list[RowDone] | None = None  # what became of each row that has no error, where somebody asks for that
     broken: SourceBroken | None = None  # why the rows came to an end too early; what came before is imported
     custom_columns: tuple[str, ...] = ()  # columns that are neither ours nor RESO's: kept in `custom`
 
@@ -61,13 +83,15 @@ class Override:
 @dataclass(frozen=True, slots=True)
 class Edit:
     """A change by the CRM. `values` holds the CRM's columns to set; `own` and `overrides` are merged by field name,
-    None removes a field. `version` is the one the caller has read; None overwrites whatever is there.
+    None removes a field. `version` is the one the caller has read, `versions` are several of which one has to be there;
+    both have to hold, and None overwrites whatever is there.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Override] = field(default_factory=dict)
     version: int | None = None
+    versions: Collection[int] | None = None
 
 
 async def import_rows(
@@ -80,10 +104,8 @@ async def import_rows(
     """Insert or update CRM properties from the rows of a table, some hundred a transaction.
 
     `rows` are (line, text by column name). A column of the table is set for every row, empty cells empty it; columns
-    that the table does not have are kept. Raises InvalidInput when the table has no `id` column.
+    that the table does not have are kept. Raises InvalidInput when the table has no `id` column, or two for one thing.
     """
-    if "id" not in header:
-        raise InvalidInput("id", "the file has no column of this name; it holds the CRM's own id of each property")
     checked_name("platform", platform)
     sheet = _Sheet(header)
     summary = ImportSummary(custom_columns=sheet.columns.custom)
@@ -115,22 +137,34 @@ def _valid(
 
 async def create(db: Database, platform: str, row: ImportRow) -> None:
     """Make one CRM property; its `own` takes its normal form. Raises CrmPropertyExists, InvalidInput."""
-    checked = replace(row, id=_checked_id(row.id, set()), own=_present(normalise_facts(row.own)))
+    checked = replace(
+        row,
+        id=_checked_id(row.id, set()),
+        crm_status=_text(row.crm_status),
+        notes=_text(row.notes),
+        tags=_unique(row.tags),
+        assigned_agent=_text(row.assigned_agent),
+        own=_present(normalise_facts(row.own)),
+    )
     async with db.transaction() as conn:
         if not await crm_properties.insert(conn, platform, checked):
             raise CrmPropertyExists(row.id)
 
 
-async def upsert_items(db: Database, items: Sequence[Mapping[str, Any]], *, platform: str = "default") -> ImportSummary:
-    """Insert or update CRM properties given as dictionaries; members that an item lacks are kept.
+async def upsert_items(
+    db: Database, items: Iterable[tuple[int, Mapping[str, Any]]], *, platform: str = "default"
+) -> ImportSummary:
+    """Insert or update CRM properties given as (place, dictionary); members that an item lacks are kept.
 
-    An item has `id`, and any of `crm_status, notes, tags, assigned_agent, custom, own`; a null empties. Errors carry
-    the item's place, from 1.
+    An item has `id`, and any of `crm_status, notes, tags, assigned_agent, custom, own`; a null empties. Tells of each
+    row what became of it, by place.
     """
-    summary = ImportSummary()
+    summary = ImportSummary(rows=[])
     seen: set[str] = set()
     groups: dict[Columns, dict[str, tuple[int, ImportRow]]] = {}
-    for place, item in enumerate(items, start=1):
+    for place, item in items:
+        if place % GIVE_WAY_EVERY == 0:
+            await asyncio.sleep(0)
         try:
             columns, row = _item_row(item, seen)
         except InvalidInput as error:
@@ -158,23 +192,29 @@ async def edit(db: Database, crm_id: str, change: Edit, *, now: datetime) -> int
     return await db.retrying(partial(_edit, crm_id, checked))
 
 
-async def delete(db: Database, crm_id: str) -> None:
-    """Delete a CRM property; its link ends with it. Raises CrmPropertyNotFound."""
-    await db.retrying(partial(_delete, crm_id))
+async def delete(db: Database, crm_id: str, *, versions: Collection[int] | None = None) -> None:
+    """Delete a CRM property; its link ends with it. Raises CrmPropertyNotFound, and VersionMismatch unless it is at one
+    of `versions`.
+    """
+    await db.retrying(partial(_delete, crm_id, versions))
 
 
 class _Sheet:
     """The columns of a table, and how a row of it becomes an ImportRow."""
 
     def __init__(self, header: Sequence[str]) -> None:
-        self._own = {c: OWN_COLUMNS.get(c, c) for c in header if c in OWN_COLUMNS or c in BY_NAME}
-        plain = tuple(c for c in header if c in PLAIN_COLUMNS)
-        custom = tuple(c for c in header if c not in self._own and c not in plain and c != "id")
-        self.columns = Columns(plain, tuple(self._own.values()), custom)
+        column_of = _columns_by_name(header)
+        if "id" not in column_of:
+            raise InvalidInput("id", "the file has no column of this name; it holds the CRM's own id of each property")
+        self._id = column_of["id"]
+        self._plain = {name: column_of[name] for name in PLAIN_COLUMNS if name in column_of}
+        self._own = {name: column for name, column in column_of.items() if name in BY_NAME}
+        custom = tuple(column for column in header if column not in column_of.values())
+        self.columns = Columns(tuple(self._plain), tuple(self._own), custom)
 
     def read(self, line: int, cells: Mapping[str, str], seen: set[str], summary: ImportSummary) -> ImportRow | None:
         """Return the row, or None after noting what is wrong with it."""
-        crm_id = cells["id"].strip()
+        crm_id = cells[self._id].strip()
         try:
             return self._row(_checked_id(crm_id, seen), cells)
         except InvalidInput as error:
@@ -182,16 +222,46 @@ class _Sheet:
             return None
 
     def _row(self, crm_id: str, cells: Mapping[str, str]) -> ImportRow:
-        own = normalise_facts({name: cells[column] for column, name in self._own.items()})
+        own = normalise_facts({name: cells[column] for name, column in self._own.items()})
+        plain = {name: cells[column] for name, column in self._plain.items()}
         return ImportRow(
             id=crm_id,
-            crm_status=_text(cells.get("crm_status")),
-            notes=_text(cells.get("notes")),
-            tags=_tags(cells.get("tags")),
-            assigned_agent=_text(cells.get("assigned_agent")),
+            crm_status=_text(plain.get("crm_status")),
+            notes=_text(plain.get("notes")),
+            tags=_tags(plain.get("tags")),
+            assigned_agent=_text(plain.get("assigned_agent")),
             own=_present(own),
             custom={c: text for c in self.columns.custom if (text := _text(cells[c])) is not None},
         )
+
+
+def _columns_by_name(header: Sequence[str]) -> dict[str, str]:
+    """Return which column holds what we know, by our name; of two the one that says it more plainly.
+
+    Raises InvalidInput for two that say it as plainly: one of them would be lost.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for column in header:
+        rank, name = _claim(column)
+        if name is None:
+            continue
+        held = found.get(name)
+        if held is not None and held[0] == rank:
+            raise InvalidInput(column, f"the columns {held[1]!r} and {column!r} are both {name}; leave one of them out")
+        if held is None or rank < held[0]:
+            found[name] = rank, column
+    return {name: column for name, (_, column) in found.items()}
+
+
+def _claim(column: str) -> tuple[int, str | None]:
+    """Return what a column holds, and how plainly it says so (less is plainer); None for what is the CRM's own."""
+    key = simple(column)
+    alias = ALIASES.get(key)
+    if column in _EXACT:
+        return 0, _EXACT[column]
+    if key in _SIMILAR:
+        return 1, _SIMILAR[key]
+    return 2, alias if alias in OWN_COLUMNS.values() else None
 
 
 async def _import_chunk(
@@ -211,6 +281,15 @@ async def _import_chunk(
         error = IdTaken(crm_id, owner)
         summary.errors.append(RowError(chunk[crm_id][0], crm_id, error.code, str(error)))
     summary.unchanged += len(chunk) - len(made) - len(changed) - len(held_by)
+    if summary.rows is not None:
+        done = {crm_id: line for crm_id, (line, _) in chunk.items() if crm_id not in held_by}
+        summary.rows += [RowDone(line, crm_id, _result(crm_id, made, changed)) for crm_id, line in done.items()]
+
+
+def _result(crm_id: str, made: Collection[str], changed: Collection[str]) -> str:
+    if crm_id in made:
+        return "made"
+    return "changed" if crm_id in changed else "unchanged"
 
 
 async def _upsert(
@@ -236,10 +315,11 @@ class _CheckedEdit:
 
 async def _edit(crm_id: str, edit: _CheckedEdit, conn: Connection) -> int:
     row = dict(await crm_properties.lock_for_edit(conn, crm_id))
-    if edit.asked.version is not None and edit.asked.version != row["version"]:
-        raise VersionMismatch(crm_id, edit.asked.version, row["version"])
+    if edit.asked.version is not None:
+        _check_version(row, {edit.asked.version})
+    _check_version(row, edit.asked.versions)
     details = {
-        name: _details(edit.asked.overrides[name], row["fields"].get(name), edit.now) if value is not None else None
+        name: _details(edit.asked.overrides[name], _mls_value(row, name), edit.now) if value is not None else None
         for name, value in edit.overrides.items()
     }
     row |= edit.values
@@ -249,11 +329,17 @@ async def _edit(crm_id: str, edit: _CheckedEdit, conn: Connection) -> int:
     return await crm_properties.save_edit(conn, row)
 
 
-async def _delete(crm_id: str, conn: Connection) -> None:
-    target = (await crm_properties.lock(conn, [crm_id])).get(crm_id)
+def _check_version(row: Mapping[str, Any], versions: Collection[int] | None) -> None:
+    if versions is not None and row["version"] not in versions:
+        raise VersionMismatch(row["id"], versions, row["version"])
+
+
+async def _delete(crm_id: str, versions: Collection[int] | None, conn: Connection) -> None:
+    row = await crm_properties.lock_for_edit(conn, crm_id)
+    _check_version(dict(row), versions)
     await crm_properties.delete(conn, crm_id)
-    if target is not None and target.property_id is not None:
-        await events.append(conn, [Event("property.unlinked", target.property_id, crm_id, target.platform)])
+    if row["mls_property_id"] is not None:
+        await events.append(conn, [Event("property.unlinked", row["mls_property_id"], crm_id, row["platform"])])
 
 
 def _item_row(item: Mapping[str, Any], seen: set[str]) -> tuple[Columns, ImportRow]:
@@ -276,9 +362,17 @@ def _present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _details(override: Override, mls_value: Any, now: datetime) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+def _mls_value(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the MLS says now; nothing where it was never asked, so that the first link makes no conflict."""
+    if row["mls_property_id"] is None and name not in row["fields"]:
+        return {}
+    return {"mls_value": row["fields"].get(name)}
+
+
+def _details(override: Override, mls_value: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Who, when, why, until when, and what the MLS said then: what a conflict is told by."""
-    details = {"mls_value": mls_value, "at": _instant(now), "by": override.by, "reason": override.reason}
+    at = _instant(now.replace(microsecond=0))
+    details = {**mls_value, "at": at, "by": override.by, "reason": override.reason}
     if override.expires_at is not None:
         details["expires_at"] = _instant(override.expires_at)
     return details

@@ -10,34 +10,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Self
 
 import structlog
 
 from mls_crm_sync.core.errors import RunLost, SourceBroken, SyncError
 from mls_crm_sync.sources.base import Page
-from mls_crm_sync.store import events, listings, quarantine, runs
+from mls_crm_sync.store import crm_properties, events, listings, quarantine, runs
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.quarantine import Broken
 
 from .apply import Transaction
-from .recognise import Batch, Incoming, Reader, checked_name, recognise
+from .recognise import Batch, Fresh, Incoming, Look, Reader, checked_name, look_ahead, recognise
+from .shares import ALL, Part, Progress, Share, sum_of
 from .tally import Tally
 
 log = structlog.get_logger()
 
-CHANGED_PER_TRANSACTION = 500
-"""Keeps the worst wait of an interactive writer near 60 ms (measured in the trials: 557 ms at 5,000)."""
+CHANGED_PER_TRANSACTION = 300
+LINKED_PER_TRANSACTION = 100
+"""CRM properties of changed listings: whoever edits one waits for the transaction. The p99 of mixed requests beside a
+bulk load was 121 ms at 500 and 71 to 98 ms at 100 (bench/load.py)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    tally: Tally
-    bytes_read: int  # of the delivery as it lies there, compressed or not
+FEW = 10
+"""Listings of a page: a push, or a source that hands out what has just changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class IngestResult:
     tally: Tally
     seconds: float
     error: SourceBroken | None = None
+    short: str = ""  # why the delivery cannot be all of the location, by its own word
 
 
 async def ingest(
@@ -68,76 +71,207 @@ async def ingest(
     `not_after`: the records are of that time, and listings that changed since are left alone.
     Raises RunLost when the run was given away or cancelled meanwhile, StoreUnavailable when the database is away.
     """
+
+    async def read(held: runs.Hold) -> list[Part]:
+        return [await read_share(db, reader, pages, held, not_after=not_after, progress=progress)]
+
+    return await ingest_by(db, reader.source, location, read, complete=complete, kind=kind)
+
+
+async def ingest_by(
+    db: Database,
+    source: str,
+    location: str,
+    read: Callable[[runs.Hold], Awaitable[Sequence[Part]]],
+    *,
+    complete: bool = False,
+    kind: runs.RunKind = "ingest",
+) -> IngestResult:
+    """Make a run and let `read` take a delivery in for it, in this process or by others; it returns every share's part.
+
+    Raises as `ingest` does, and whatever `read` raises.
+    """
     began = time.monotonic()
     checked_name("location", location)
-    async with _claimed_run(db, kind, reader.source, location) as held:
-        writer = _PageWriter(db, reader, held, not_after)
-        error: SourceBroken | None = None
+    async with _claimed_run(db, kind, source, location) as held:
+        parts = await read(held)
+        tally = sum_of(part.tally for part in parts)
+        error = next((part.error for part in parts if part.error), None)
+        short = next((part.short for part in parts if part.short), "")
+        status = await _end(db, held, tally, error, short, complete=complete)
+    return IngestResult(held.run_id, status, tally, time.monotonic() - began, error, short)
+
+
+async def read_share(
+    db: Database,
+    reader: Reader,
+    pages: AsyncIterator[Page],
+    held: runs.Hold,
+    share: Share = ALL,
+    *,
+    not_after: datetime | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Part:
+    """Read our share of the pages into the database, for a run that somebody has made.
+
+    Raises RunLost when it was given away or has ended, StoreUnavailable when the database is away.
+    """
+    error: SourceBroken | None = None
+    short = ""
+    async with _PageWriter(db, reader, held, share, not_after=not_after, progress=progress) as writer:
         try:
-            async for page in pages:
-                await writer.write(page)
-                progress(Progress(writer.tally, page.bytes_read))
+            async with aclosing(share.pages(pages)) as ours:
+                async for page in ours:
+                    short = page.short
+                    await writer.take(page)
         except SourceBroken as broken:
             error = broken
             log.warning("delivery_broken", run_id=held.run_id, reason=broken.reason)
-        status = await _end(db, held, writer.tally, error, complete=complete)
-    return IngestResult(held.run_id, status, writer.tally, time.monotonic() - began, error)
+        await writer.finish()
+    return Part(writer.tally, error, short)
 
 
 class _PageWriter:
-    """Takes the pages of one run at one location into the database."""
+    """Takes the pages of one run at one location into the database, in their order.
 
-    def __init__(self, db: Database, reader: Reader, held: runs.Hold, not_after: datetime | None) -> None:
+    A page is written while the next one is read and looked at: the database and we work at the same time.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        reader: Reader,
+        held: runs.Hold,
+        share: Share,
+        *,
+        not_after: datetime | None,
+        progress: Callable[[Progress], None],
+    ) -> None:
         self._db = db
         self._reader = reader
         self._held = held
+        self._share = share
         self._not_after = not_after
+        self._progress = progress
+        self._has_set_aside: bool | None = None  # by an earlier run; asked once
         self._step = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._written: set[str] = set()  # listings of the page that is being written
         self.tally = Tally()
 
-    async def write(self, page: Page) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing of ours goes on once somebody has left: what is half written is rolled back."""
+        if self._writing is not None and not self._writing.done():
+            self._writing.cancel()
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def take(self, page: Page) -> None:
+        """Look at a page, and begin to write it once the page before is written."""
+        looks = await look_ahead(self._db, self._reader, self._held.location_id, page.records)
+        await self.finish()
+        self._writing = asyncio.create_task(self._write(page, looks, self._written))
+        self._written = {an_id for look in looks for an_id in look.ids}
+
+    async def finish(self) -> None:
+        """Wait until the pages that were taken are written. Raises what writing them raised."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self, page: Page, looks: Sequence[Look], written: Collection[str]) -> None:
+        if self._has_set_aside is None:
+            self._has_set_aside = await self._look_for_set_aside()
         rejected = [Broken(r.position, r.reason, r.detail, r.data, is_record=False) for r in page.rejected]
-        async for batch in recognise(self._db, self._reader, self._held.location_id, page.records):
+        async for batch in recognise(self._db, self._reader, self._held.location_id, looks, written):
             batch.broken += rejected
             rejected = []
-            await self._write_batch(batch, page.checkpoint)
+            await self._write_batch(batch, page)
+        self._progress(Progress(self.tally, page.bytes_read))
 
-    async def _write_batch(self, batch: Batch, checkpoint: object) -> None:
+    async def _look_for_set_aside(self) -> bool:
+        """A retry reads what is old: it closes what it was given and nothing else."""
+        if self._held.kind == "retry":
+            return False
+        async with self._db.connection() as conn:
+            return await quarantine.has_open(conn, self._reader.source)
+
+    async def _write_batch(self, batch: Batch, page: Page) -> None:
         """In several transactions where much has changed; the last one notes the batch as done."""
-        *first, last = _chunks(batch.incoming)
+        *first, last = await self._chunks(batch)
+        if batch.incoming and len(batch.fresh) > CHANGED_PER_TRANSACTION:
+            self.tally.add(await self._db.retrying(partial(self._apply, batch, (), batch.fresh)))
+            batch.fresh = []
         for chunk in first:
-            self.tally.add(await self._db.retrying(partial(self._apply, chunk)))
-        self._step += 1
-        self.tally.add(await self._db.retrying(partial(self._apply_last, batch, last, checkpoint)))
+            self.tally.add(await self._db.retrying(partial(self._apply, batch, chunk, ())))
+        self._step += 1  # pages are numbered through all shares
+        self.tally.add(await self._db.retrying(partial(self._apply_last, batch, last, page)))
 
-    async def _apply(self, chunk: Sequence[Incoming], conn: Connection) -> Tally:
-        await runs.hold(conn, self._held)
-        applied = await self._transaction(conn).apply(chunk, not_after=self._not_after)
-        await listings.add_to_location(conn, self._held.location_id, [i.property_id for i in chunk])
+    async def _chunks(self, batch: Batch) -> list[list[Incoming]]:
+        """At least one chunk, so that the last one always is there to end the batch.
+
+        Whoever edits a CRM property waits for the transaction that changes its listing, so those are small; listings
+        that nobody has yet make nobody wait.
+        """
+        linked: Mapping[str, int] = {}
+        if len(batch.incoming) > LINKED_PER_TRANSACTION:
+            async with self._db.connection() as conn:
+                linked = await crm_properties.count_by_listing(conn, [i.property_id for i in batch.incoming])
+        chunks: list[list[Incoming]] = [[]]
+        crm_rows = 0
+        for incoming in batch.incoming:
+            crm_rows += linked.get(incoming.property_id, 0)
+            full = len(chunks[-1]) == CHANGED_PER_TRANSACTION or crm_rows > LINKED_PER_TRANSACTION
+            if chunks[-1] and full:
+                chunks.append([])
+                crm_rows = linked.get(incoming.property_id, 0)
+            chunks[-1].append(incoming)
+        return chunks
+
+    async def _apply(self, batch: Batch, chunk: Sequence[Incoming], fresh: Sequence[Fresh], conn: Connection) -> Tally:
+        await self._hold(conn)
+        applied = await self._transaction(conn).apply(chunk, fresh=fresh, not_after=self._not_after)
+        ids = _ids(chunk, fresh)
+        await listings.add_to_location(conn, self._held.location_id, sorted(ids.intersection(batch.elsewhere)))
+        await self._close_set_aside(conn, ids - applied.older)
         await events.append(conn, applied.events)
-        return applied.tally
+        return applied.tally  # only records that are known can turn out broken: none are here
 
-    async def _apply_last(self, batch: Batch, chunk: Sequence[Incoming], checkpoint: object, conn: Connection) -> Tally:
+    async def _apply_last(self, batch: Batch, chunk: Sequence[Incoming], page: Page, conn: Connection) -> Tally:
         held = self._held
-        await runs.hold(conn, held)
-        applied = await self._transaction(conn).apply(chunk, batch.clocks, not_after=self._not_after)
+        await self._hold(conn, few=len(batch.shown) <= FEW)
+        applied = await self._transaction(conn).apply(chunk, batch.known, fresh=batch.fresh, not_after=self._not_after)
         await listings.add_to_location(conn, held.location_id, batch.elsewhere)
-        await quarantine.put(conn, held.location_id, held.run_id, batch.broken, again=held.kind == "retry")
-        broken = Tally(read=len(batch.broken), quarantined=len(batch.broken))
+        await self._close_set_aside(conn, (batch.told | _ids(chunk, batch.fresh)) - applied.older)
+        set_aside = batch.broken + applied.broken
+        await quarantine.put(conn, held.location_id, held.run_id, page.origin, set_aside, again=held.kind == "retry")
+        broken = Tally(read=len(set_aside), quarantined=len(set_aside))
         tally = applied.tally.plus(batch.tally).plus(broken)
-        counts = self.tally.plus(tally).as_dict()
-        await runs.advance(conn, held, page=self._step, keys=batch.shown, checkpoint=checkpoint, counts=counts)
+        number = (self._step - 1) * self._share.of + self._share.number + 1
+        if self._share == ALL:
+            counts = self.tally.plus(tally).as_dict()
+            await runs.advance(conn, held, page=number, keys=batch.shown, checkpoint=page.checkpoint, counts=counts)
+        else:
+            await runs.show(conn, held, page=number, keys=batch.shown)
         await events.append(conn, applied.events)
         return tally
+
+    async def _hold(self, conn: Connection, *, few: bool = False) -> None:
+        await runs.hold(conn, self._held, alone=self._share == ALL, few=few)
+
+    async def _close_set_aside(self, conn: Connection, read: Collection[str]) -> None:
+        """What was set aside of a listing is of the past once a record of it, and no older one, could be read."""
+        if self._has_set_aside:
+            await quarantine.resolve_read(conn, sorted(read), self._held.run_id)
 
     def _transaction(self, conn: Connection) -> Transaction:
         return Transaction(conn, self._reader, run_id=self._held.run_id, location_id=self._held.location_id)
 
 
-def _chunks(incoming: Sequence[Incoming]) -> list[Sequence[Incoming]]:
-    """At least one chunk, so that the last one always is there to end the batch."""
-    size = CHANGED_PER_TRANSACTION
-    return [incoming[at : at + size] for at in range(0, len(incoming), size)] or [()]
+def _ids(incoming: Sequence[Incoming], fresh: Sequence[Fresh]) -> set[str]:
+    return {i.property_id for i in incoming} | {f.property_id for f in fresh}
 
 
 async def end_abandoned(db: Database) -> None:
@@ -156,7 +290,7 @@ async def _abandon(run_id: int, conn: Connection) -> bool:
 @asynccontextmanager
 async def _claimed_run(db: Database, kind: runs.RunKind, source: str, location: str) -> AsyncIterator[runs.Hold]:
     """Make a run whose life lock this process holds; whatever goes wrong inside is written down as its end."""
-    async with db.connection() as life:
+    async with _life(db) as life:
         await end_abandoned(db)
         async with life.transaction():
             held = await runs.start(life, kind, source, location)
@@ -172,6 +306,19 @@ async def _claimed_run(db: Database, kind: runs.RunKind, source: str, location: 
         except asyncio.CancelledError:
             await _try_to_fail(db, held, "interrupted", "stopped before the delivery was read to its end")
             raise
+        except Exception as bug:
+            await _try_to_fail(db, held, "internal", f"a bug: {type(bug).__name__}")
+            raise
+
+
+@asynccontextmanager
+async def _life(db: Database) -> AsyncIterator[Connection]:
+    """Lend a connection for a run's life lock, which it does not keep."""
+    async with db.connection() as conn:
+        try:
+            yield conn
+        finally:
+            await runs.release(conn)
 
 
 async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) -> None:
@@ -187,10 +334,10 @@ async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) ->
 
 
 async def _end(
-    db: Database, held: runs.Hold, tally: Tally, error: SourceBroken | None, *, complete: bool
+    db: Database, held: runs.Hold, tally: Tally, error: SourceBroken | None, short: str, *, complete: bool
 ) -> runs.RunStatus:
     """End the pass and the run; the tally's changes are replaced by what the history says."""
-    outcome, evidence = _pass_outcome(tally, error, complete=complete)
+    outcome, evidence = _pass_outcome(tally, error, short, complete=complete)
     async with db.transaction() as conn:
         await runs.hold(conn, held)
         if held.pass_id is not None:
@@ -203,12 +350,16 @@ async def _end(
     return status
 
 
-def _pass_outcome(tally: Tally, error: SourceBroken | None, *, complete: bool) -> tuple[runs.PassOutcome, str | None]:
+def _pass_outcome(
+    tally: Tally, error: SourceBroken | None, short: str, *, complete: bool
+) -> tuple[runs.PassOutcome, str | None]:
     """A record that could not be read may be any listing: a pass with one proves nobody's absence."""
     if error:
         return "broken", error.detail
     if not complete:
-        return "unproven", None
+        return "unproven", short or None
+    if short:
+        return "unproven", f"declared complete, but {short}"
     if not tally.read:
         return "unproven", "declared complete, but it held no record at all"
     if tally.quarantined:

@@ -21,8 +21,9 @@ from mls_crm_sync.core.errors import (
     Refused,
     SourceBroken,
 )
+from mls_crm_sync.sources.table import TableRow
 from mls_crm_sync.store import crm_properties, events, listings
-from mls_crm_sync.store.crm_properties import Synced
+from mls_crm_sync.store.crm_properties import LinkTarget, Synced
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
 
@@ -84,6 +85,17 @@ class _Linked:
     platforms: dict[str, str] = field(default_factory=dict)
 
 
+def whole_rows(rows: Iterable[TableRow], cut: list[RowError]) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield the rows that have a cell for each column; note the others in `cut`."""
+    for row in rows:
+        if row.trouble is not None:
+            cut.append(RowError(row.line, "", "bad_csv", row.trouble))
+        elif row.cells is None:
+            cut.append(RowError(row.line, "", "cells", "the row has another number of cells than the header"))
+        else:
+            yield row.line, row.cells
+
+
 async def link(
     db: Database,
     unsynced: Sequence[str],
@@ -129,8 +141,13 @@ async def link_rows(
 
 
 def _until_broken(rows: Iterable[LinkRow], summary: LinkSummary) -> Iterator[LinkRow]:
+    """Yield the rows that can be asked about; note the others, and the end where the file breaks."""
     try:
-        yield from rows
+        for row in rows:
+            if any("\0" in (text or "") for text in (row.crm_id, row.property_id, row.listing_key)):
+                summary.errors.append(RowError(row.line, row.crm_id, "invalid_input", "a NUL is in none of our ids"))
+            else:
+                yield row
     except SourceBroken as error:
         summary.broken = error
 
@@ -165,19 +182,18 @@ async def sync_listing(
 ) -> SyncSummary:
     """Bring the CRM properties of one listing in step; `platform` counts those of one CRM alone.
 
-    Raises ListingNotFound, and PlatformNotFound where none of the listing's properties is of that platform.
+    Raises ListingNotFound, and PlatformNotFound where no CRM property at all is of that platform.
     """
-    summary = await db.retrying(partial(_sync_listings, [property_id], unsynced, platform))
-    if platform is not None and not summary.properties:
-        raise PlatformNotFound(platform)
-    return summary
+    await _check_platform(db, platform)
+    return await db.retrying(partial(_sync_listings, [property_id], unsynced, platform))
 
 
 async def sync_all(db: Database, unsynced: Sequence[str], *, platform: str | None = None) -> SyncSummary:
     """Bring every linked CRM property in step, some hundred listings a transaction.
 
-    Raises PlatformNotFound where `platform` has no linked property.
+    Raises PlatformNotFound where no CRM property is of that platform.
     """
+    await _check_platform(db, platform)
     properties, changed, after = 0, list[Synced](), ""
     while True:
         async with db.connection() as conn:
@@ -190,9 +206,16 @@ async def sync_all(db: Database, unsynced: Sequence[str], *, platform: str | Non
         properties += part.properties
         changed += part.changed
         after = ids[-1]
-    if platform is not None and not properties:
-        raise PlatformNotFound(platform)
     return SyncSummary(properties, tuple(changed))
+
+
+async def _check_platform(db: Database, platform: str | None) -> None:
+    """Before anything is done: raises PlatformNotFound."""
+    if platform is None:
+        return
+    async with db.connection() as conn:
+        if not await crm_properties.has_platform(conn, platform):
+            raise PlatformNotFound(platform)
 
 
 async def _link_chunk(
@@ -259,9 +282,17 @@ async def _link_many(
             done.links[crm_id] = property_id
     await crm_properties.set_links(conn, done.links)
     done.synced = await crm_properties.bring_in_step_only(conn, done.links, unsynced)
-    linked = [Event("property.linked", p, c, targets[c].platform) for c, p in sorted(done.links.items())]
-    await events.append(conn, [*linked, *map(synced_event, done.synced)])
+    await events.append(conn, [*_link_events(done.links, targets), *map(synced_event, done.synced)])
     return done
+
+
+def _link_events(linked: Mapping[str, str], before: Mapping[str, LinkTarget]) -> Iterator[Event]:
+    """A property that was moved has left a listing, and those who follow that one are told so."""
+    for crm_id, property_id in sorted(linked.items()):
+        platform, left = before[crm_id].platform, before[crm_id].property_id
+        if left is not None:
+            yield Event("property.unlinked", left, crm_id, platform)
+        yield Event("property.linked", property_id, crm_id, platform)
 
 
 async def _unlink(crm_id: str, restore_own: bool, conn: Connection) -> str:  # noqa: FBT001 - bound by partial

@@ -1,4 +1,5 @@
-"""Purging a listing: its content goes, here and in the CRM; the row stays as a content-free tombstone, links stay.
+"""Purging a listing: its content goes, here, in the CRM, in quarantine and in kept answers. The row stays as a
+content-free tombstone, and links stay.
 
 A later delivery fills it again, as new. Asked for by a person or by a provider's rule.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from mls_crm_sync.core.errors import ListingNotFound
-from mls_crm_sync.store import crm_properties, events, listings
+from mls_crm_sync.store import answers, crm_properties, events, listings, quarantine
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
 
@@ -19,10 +20,12 @@ async def purge(db: Database, property_id: str) -> int:
 
 
 async def _purge(property_id: str, conn: Connection) -> int:
-    await listings.lock(conn, [property_id])
+    await listings.lock(conn, {property_id: None})
     if not await listings.exists(conn, property_id):
         raise ListingNotFound(property_id)
     await listings.empty(conn, property_id)
+    await quarantine.forget(conn, property_id)
+    await answers.empty(conn)
     emptied = await crm_properties.empty_fields(conn, property_id)
     purged = Event("listing.purged", property_id)
     synced = [Event("property.synced", property_id, s.crm_id, s.platform, field_names=s.field_names) for s in emptied]

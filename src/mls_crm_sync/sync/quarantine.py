@@ -14,6 +14,7 @@ from mls_crm_sync.store import quarantine
 from mls_crm_sync.store.database import Database, Row
 
 from .ingest import ingest
+from .push import PUSHED
 from .recognise import Reader
 from .tally import Tally
 
@@ -43,15 +44,19 @@ async def retry(
     A listing that has changed since its record was set aside is left as it is: the record is from before that.
     Raises QuarantineNotFound for an id that is not open.
     """
-    rows = await _open_records(db, ids, source)
+    async with db.connection() as conn:
+        rows = await quarantine.to_retry(conn, source=source, ids=ids)
+    missing = set(ids or ()) - {row["quarantine_id"] for row in rows}
+    if missing:
+        raise QuarantineNotFound(min(missing))
     whole = [row for row in rows if row["is_record"] and not row["truncated"]]
     total, resolved = Tally(), 0
-    for (of_source, location, _), group in groupby(whole, key=_origin):
+    for (of_source, location, _, origin), group in groupby(whole, key=_of_one_run):
         chunk = list(group)
         result = await ingest(
             db,
-            Reader(of_source, normaliser, time_zone=time_zone),
-            _pages(chunk),
+            Reader(of_source, normaliser, time_zone=time_zone, own_ids=origin == PUSHED),
+            _pages(db, [row["quarantine_id"] for row in chunk]),
             location=location,
             kind="retry",
             not_after=min(row["last_at"] for row in chunk),
@@ -62,25 +67,13 @@ async def retry(
     return RetrySummary(len(whole), resolved, len(rows) - len(whole), total)
 
 
-async def _open_records(db: Database, ids: Sequence[int] | None, source: str | None) -> list[Row]:
-    rows: list[Row] = []
-    async with db.connection() as conn:
-        while page := await quarantine.page(
-            conn, source=source, ids=ids, after=rows[-1]["quarantine_id"] if rows else 0, limit=1000
-        ):
-            rows += page
-    missing = set(ids or ()) - {row["quarantine_id"] for row in rows}
-    if missing:
-        raise QuarantineNotFound(min(missing))
-    return sorted(rows, key=_origin)
+def _of_one_run(row: Row) -> tuple[str, str, int, str]:
+    return row["source"], row["location"], row["run_id"], row["origin"]
 
 
-def _origin(row: Row) -> tuple[str, str, int]:
-    return row["source"], row["location"], row["run_id"]
-
-
-async def _pages(rows: Sequence[Row]) -> AsyncIterator[Page]:
-    for number, at in enumerate(range(0, len(rows), RECORDS_PER_PAGE), start=1):
-        chunk = rows[at : at + RECORDS_PER_PAGE]
-        records = tuple(RawRecord(row["position"], quarantine.unpack(row["payload"])) for row in chunk)
-        yield Page(number, records, (), bytes_read=0, checkpoint={"page": number})
+async def _pages(db: Database, ids: Sequence[int]) -> AsyncIterator[Page]:
+    for number, at in enumerate(range(0, len(ids), RECORDS_PER_PAGE), start=1):
+        async with db.connection() as conn:
+            found = await quarantine.payloads(conn, ids[at : at + RECORDS_PER_PAGE])
+        records = tuple(RawRecord(position, data) for position, data in found)
+        yield Page(number, records, (), bytes_read=0, checkpoint={"page": number}, origin="quarantine")

@@ -7,20 +7,24 @@ looked at again under the listing's lock.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from mls_crm_sync.core import records
+from mls_crm_sync.core.changes import Decision, decide, is_older
 from mls_crm_sync.core.errors import InvalidInput, RecordRejected
-from mls_crm_sync.core.hashing import Recogniser, Sighting, content_hash, payload_digest
-from mls_crm_sync.core.listing import Normalised, Normaliser, property_id
+from mls_crm_sync.core.hashing import Recogniser, Sighting, payload_digest, says_of
+from mls_crm_sync.core.listing import Normalised, Normaliser, property_id, source_key_of
+from mls_crm_sync.core.values import BadValue, instant_of
 from mls_crm_sync.sources.base import RawRecord
-from mls_crm_sync.store import listings
+from mls_crm_sync.store import listings, payloads
 from mls_crm_sync.store.database import Connection, Database
-from mls_crm_sync.store.listings import State
+from mls_crm_sync.store.listings import ListingWrite, State, searched
 from mls_crm_sync.store.quarantine import Broken
 
 from .tally import Tally
@@ -28,34 +32,57 @@ from .tally import Tally
 MAX_NAME = 200
 """Characters of a source's or location's name, and of an id that a push brings along."""
 
+CLOCK_TOLERANCE = timedelta(days=1)
+"""A ModificationTimestamp further ahead is wrong: believed, it would make every later revision an older one."""
+
+GIVE_WAY_AFTER = 0.001
+"""Seconds of looking at records; then whoever waits for the database goes on: a transaction is under way, with locks
+that others wait for."""
+
 NO_DIGEST = b""
 """Of a record that its bytes alone cannot tell: it is parsed each time."""
 
+NEVER_STORED = b"-"
+"""A digest that no listing has: its state is asked for in any case."""
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A record told by its bytes. `clock` is its ModificationTimestamp where that alone is newer."""
+
+class Known(NamedTuple):
+    """A record that needs no parsing: its bytes tell that it says what is stored."""
 
     property_id: str
-    digest: bytes
-    clock: datetime | None
-    elsewhere: bool  # the listing is mostly read from another location
+    digest: bytes  # of what is stored, whatever the record's own
+    clock: datetime | None  # its ModificationTimestamp, where that alone is newer
+    elsewhere: bool  # the listing was first read from another location
     raw: RawRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Fresh(NamedTuple):
+    """A record of a listing that nobody has stored, in the form in which it will be written. What it was parsed to is
+    gone: a thousand parsed records at a time cost more than parsing the few again that somebody else stores first.
+    """
+
+    write: ListingWrite
+    raw: RawRecord
+    unknown: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def property_id(self) -> str:
+        return self.write.property_id
+
+
+class Incoming(NamedTuple):
     """A record that was parsed."""
 
     property_id: str
     digest: bytes
-    record: Mapping[str, Any]
+    names: Collection[str]  # of its members
     facts: Normalised
-    content_hash: bytes  # of this record alone, before it is laid over what is stored
     payload_digest: bytes
     notes: tuple[str, ...]
     position: int
     data: bytes
+    payload: bytes  # what is kept of the data
 
 
 @dataclass(slots=True)
@@ -63,8 +90,10 @@ class Batch:
     """Records that follow each other in a page, each listing at most once, sorted by what they need."""
 
     shown: list[str] = field(default_factory=list)  # every listing of the batch
+    told: set[str] = field(default_factory=set)  # those that their bytes told
     elsewhere: list[str] = field(default_factory=list)  # those that this location may not have shown before
-    clocks: list[Known] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)  # whose clock has to be moved
+    fresh: list[Fresh] = field(default_factory=list)
     incoming: list[Incoming] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)  # of what needs nothing more
@@ -74,36 +103,131 @@ class Reader:
     """What a run reads with: its source, the normaliser, and the recogniser made for both."""
 
     def __init__(
-        self, source: str, normaliser: Normaliser, *, time_zone: ZoneInfo | None = None, own_ids: bool = False
+        self,
+        source: str,
+        normaliser: Normaliser,
+        *,
+        time_zone: ZoneInfo | None = None,
+        own_ids: bool = False,
+        now: datetime | None = None,
     ) -> None:
-        """`own_ids`: records may bring a `property_id` of their own (a push); each is then parsed to see."""
+        """`own_ids`: records may bring a `property_id` of their own (a push); each is then parsed to see.
+
+        `now`: when the reading begins, if not at this moment.
+        """
         self.source = checked_name("source", source)
         self._own_ids = own_ids
         self.normaliser = normaliser
-        self.volatile = frozenset(normaliser.volatile)
+        self.volatile = normaliser.volatile
         self.time_zone = time_zone
+        self._latest = (now or datetime.now(UTC)) + CLOCK_TOLERANCE
         self._recogniser = Recogniser(
             source=source, version=normaliser.version, volatile=self.volatile, time_zone=time_zone
         )
+        self._plain = normaliser.plain_reader(time_zone)
 
     def sight(self, raw: RawRecord) -> Sighting | None:
         return None if self._own_ids else self._recogniser.sight(raw.data)
 
-    def parse(self, raw: RawRecord, digest: bytes = NO_DIGEST) -> Incoming:
-        """Return the record in normal form. Raises RecordRejected."""
+    def may_say_what_is_stored(self, clock: datetime | None, state: State) -> bool:
+        """What another normaliser stored is looked at again; an older revision is not taken for the stored one."""
+        return state.norm_version == self.normaliser.version and not is_older(clock, state.modified_at)
+
+    def believes(self, clock: datetime | None) -> bool:
+        return clock is None or clock <= self._latest
+
+    def take(self, raw: RawRecord, sighting: Sighting | None = None, says: bytes | None = None) -> Incoming | Broken:
+        """Return the record in normal form, or what there is to say of it where that cannot be.
+
+        `sighting` and `says` are what its bytes have told already.
+        """
+        try:
+            return self._parse(raw, sighting, says)
+        except RecordRejected as rejected:
+            return self._broken(raw, rejected)
+
+    def _broken(self, raw: RawRecord, rejected: RecordRejected) -> Broken:
+        broken = Broken(raw.position, rejected.reason, rejected.detail, raw.data, rejected.field)
+        try:
+            record = records.decode(raw.data).record
+            broken = replace(broken, digest=payload_digest(records.encode(record), self.volatile))
+            return replace(broken, source_key=source_key_of(record), modified_at=self._clock_of(record))
+        except RecordRejected:
+            return broken
+
+    def _clock_of(self, record: Mapping[str, Any]) -> datetime | None:
+        """The clock of a record that cannot be read as a whole, where it can be read and believed."""
+        try:
+            clock = instant_of(record.get("ModificationTimestamp"), self.time_zone)
+        except BadValue:
+            return None
+        return clock if self.believes(clock) else None
+
+    def id_taken(self, raw: RawRecord, own_id: str, key: str) -> Broken:
+        """What there is to say of a record whose own id is another listing's."""
+        rejected = RecordRejected(
+            "id_taken", f"property_id {own_id!r} is the id of another listing", field="property_id"
+        )
+        digest = payload_digest(raw.data, self.volatile)
+        return replace(self._broken(raw, rejected), source_key=key, digest=digest)
+
+    def take_anew(self, raw: RawRecord) -> Incoming | Broken:
+        return self.take(raw, self.sight(raw))
+
+    def fresh(self, raw: RawRecord, incoming: Incoming) -> Fresh:
+        """Return what is written of a listing that nobody has."""
+        decision = decide(None, incoming.facts, self.normaliser)
+        write = listing_write(incoming, decision, incoming.payload, incoming.payload_digest)
+        return Fresh(write, raw, incoming.facts.unknown, incoming.notes)
+
+    def _parse(self, raw: RawRecord, sighting: Sighting | None, says: bytes | None) -> Incoming:
+        return (self._plainly(raw, sighting, says) if sighting else None) or self._strictly(raw, sighting, says)
+
+    def _plainly(self, raw: RawRecord, sighting: Sighting, says: bytes | None) -> Incoming | None:
+        """A record that is spelled as usual, without making a value of it; None where the strict way has to look."""
+        members = sighting.members()
+        plain = self._plain.read(raw.data, members) if self.believes(sighting.modified_at) else None
+        if plain is None:
+            return None
+        facts = self.normaliser.of_plain(plain, source_key=sighting.source_key, modified_at=sighting.modified_at)
+        if facts is None:
+            return None
+        return Incoming(
+            property_id=sighting.property_id,
+            digest=sighting.digest,
+            names=members.every_name(),
+            facts=facts,
+            payload_digest=says or says_of(members),
+            notes=(),
+            position=raw.position,
+            data=raw.data,
+            payload=raw.data,
+        )
+
+    def _strictly(self, raw: RawRecord, sighting: Sighting | None, says: bytes | None) -> Incoming:
         decoded = records.decode(raw.data)
         own_id = _own_id(decoded.record) if self._own_ids else None
         facts = self.normaliser.normalise(decoded.record, time_zone=self.time_zone)
+        if not self.believes(facts.modified_at):
+            detail = (
+                "ModificationTimestamp: more than a day in the future; is its time zone declared, and its clock right?"
+            )
+            raise RecordRejected("clock_ahead", detail, field="ModificationTimestamp")
+        payload = raw.data
+        if decoded.notes or own_id is not None:
+            payload, says = records.encode(decoded.record), None
+        elif sighting is not None:
+            says = says or sighting.says()
         return Incoming(
             property_id=own_id or property_id(self.source, facts.source_key),
-            digest=digest,
-            record=decoded.record,
+            digest=sighting.digest if sighting is not None else NO_DIGEST,
+            names=tuple(decoded.record),
             facts=facts,
-            content_hash=content_hash(self.normaliser.hashed(facts.fields)),
-            payload_digest=payload_digest(decoded.record, self.volatile),
+            payload_digest=says or payload_digest(payload, self.volatile),
             notes=decoded.notes + facts.notes,
             position=raw.position,
             data=raw.data,
+            payload=payload,
         )
 
 
@@ -125,123 +249,224 @@ def _own_id(record: dict[str, Any]) -> str | None:
     return own_id
 
 
-async def recognise(db: Database, reader: Reader, location_id: int, raws: Iterable[RawRecord]) -> AsyncIterator[Batch]:
+class Look(NamedTuple):
+    """One record of a page, and what it was told to be by the state that was read of its listing."""
+
+    raw: RawRecord
+    one: Sighting | Incoming | Broken
+    ids: tuple[str, ...]  # of its listing; also the one its key would give it, where it brought one of its own
+    told: Known | Fresh | Incoming | Broken
+    state: State | None
+
+
+class _Pace:
+    """Tells when it is time to give way."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def is_over(self) -> bool:
+        now = time.perf_counter()
+        if now < self._next:
+            return False
+        self._next = now + GIVE_WAY_AFTER
+        return True
+
+
+async def _give_way() -> None:
+    """Let a statement's answer be read, and whoever waits for it send the next one."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def look_ahead(db: Database, reader: Reader, location_id: int, raws: Sequence[RawRecord]) -> list[Look]:
+    """Look at a page's records. May run while the page before is being written: it gives way every few records, and
+    what that page changes is looked at again by `recognise`.
+    """
+    sighted: list[Sighting | Incoming | Broken] = []
+    pace = _Pace()
+    for raw in raws:
+        if pace.is_over():
+            await _give_way()
+        sighted.append(reader.sight(raw) or reader.take(raw))
+    async with db.connection() as conn:
+        differing = await _differing(conn, location_id, sighted)
+    looks: list[Look] = []
+    for raw, one in zip(raws, sighted, strict=True):
+        if pace.is_over():
+            await _give_way()
+        looks.append(_look(reader, raw, one, differing, location_id))
+    return looks
+
+
+async def _differing(
+    conn: Connection, location_id: int, ones: Iterable[Sighting | Incoming | Broken]
+) -> dict[str, State | None]:
+    """Return the states of the listings that are not stored as they were sighted; None where one is not stored.
+
+    Of a listing that comes twice the last is compared, so its state is asked for whatever it says.
+    """
+    sighted: dict[str, tuple[bytes, datetime | None]] = {}
+    for one in ones:
+        if isinstance(one, Sighting):
+            twice = one.property_id in sighted
+            sighted[one.property_id] = (NEVER_STORED, None) if twice else (one.digest, one.modified_at)
+        elif isinstance(one, Incoming):
+            sighted[one.property_id] = (NEVER_STORED, None)
+    return await listings.differing_states(conn, location_id, sighted) if sighted else {}
+
+
+async def recognise(
+    db: Database, reader: Reader, location_id: int, looks: Sequence[Look], written: Collection[str]
+) -> AsyncIterator[Batch]:
     """Yield the records in order, sorted by what they need, in batches that hold each listing at most once.
 
-    A batch is looked up when it is asked for, so that a listing that comes again is compared with what the batch
-    before has made of it: write each one before asking for the next.
+    A listing that was `written` since it was looked at, or that comes again in the page, is compared with what was made
+    of it: write each batch before asking for the next.
     """
-    for group in _groups(reader, raws):
-        async with db.connection() as conn:
-            ids = {one.property_id for _, one in group if not isinstance(one, Broken)}
-            states = await listings.read_states(conn, ids)
-            told = [_tell(reader, raw, one, states, location_id) for raw, one in group]
-            told = await _with_stored_ids(conn, reader.source, told, states)
-        yield _batch(told)
+    stale = set(written)
+    for group, ids in _groups(looks):
+        again = [] if stale.isdisjoint(ids) else [n for n, look in enumerate(group) if not stale.isdisjoint(look.ids)]
+        if again:
+            async with db.connection() as conn:
+                differing = await _differing(conn, location_id, [group[n].one for n in again])
+            for n in again:
+                group[n] = _look(reader, group[n].raw, group[n].one, differing, location_id)
+        await _give_stored_ids(db, reader, group)
+        yield _batch(group, location_id)
+        stale |= ids
 
 
-def _groups(
-    reader: Reader, raws: Iterable[RawRecord]
-) -> Iterator[list[tuple[RawRecord, Sighting | Incoming | Broken]]]:
-    """Yield runs of records without a listing in common; what its bytes cannot tell is parsed to know whose it is."""
-    group: list[tuple[RawRecord, Sighting | Incoming | Broken]] = []
-    ids: set[str] = set()
-    for raw in raws:
-        one = reader.sight(raw) or _parsed(reader, raw, NO_DIGEST)
-        whose = _ids_of(reader.source, one)
-        if whose & ids:
-            yield group
+def _groups(looks: Sequence[Look]) -> Iterator[tuple[list[Look], set[str]]]:
+    """Yield runs of records without a listing in common, each with the ids of its listings."""
+    every = [an_id for look in looks for an_id in look.ids]
+    if len(ids := set(every)) == len(every):  # as it is nearly always
+        yield list(looks), ids
+        return
+    group: list[Look] = []
+    ids = set()
+    for look in looks:
+        if not ids.isdisjoint(look.ids):
+            yield group, ids
             group, ids = [], set()
-        ids |= whose
-        group.append((raw, one))
-    yield group
+        ids.update(look.ids)
+        group.append(look)
+    yield group, ids
 
 
-def _ids_of(source: str, one: Sighting | Incoming | Broken) -> set[str]:
-    """The id of a record's listing; also the one its key would give it, where it brought one of its own."""
-    if isinstance(one, Broken):
-        return set()
-    if isinstance(one, Incoming):
-        return {one.property_id, property_id(source, one.facts.source_key)}
-    return {one.property_id}
-
-
-def _parsed(reader: Reader, raw: RawRecord, digest: bytes) -> Incoming | Broken:
-    try:
-        return reader.parse(raw, digest)
-    except RecordRejected as rejected:
-        return Broken(raw.position, rejected.reason, rejected.detail, raw.data, rejected.field)
-
-
-def _tell(
+def _look(
     reader: Reader,
     raw: RawRecord,
     one: Sighting | Incoming | Broken,
-    states: Mapping[str, State],
+    differing: Mapping[str, State | None],
     location_id: int,
-) -> Known | Incoming | Broken:
-    """Tell by its bytes what can be told, and parse the rest."""
-    if not isinstance(one, Sighting):
-        return one
-    state = states.get(one.property_id)
-    if state is None or state.digest != one.digest:
-        return _parsed(reader, raw, one.digest)
-    clock = one.modified_at if _is_newer(one.modified_at, state.modified_at) else None
-    return Known(one.property_id, one.digest, clock, state.location_id != location_id, raw)
+) -> Look:
+    if isinstance(one, Sighting):
+        an_id = one.property_id
+        if an_id not in differing:  # as most of a re-read
+            return Look(raw, one, (an_id,), Known(an_id, one.digest, None, False, raw), None)  # noqa: FBT003 - not elsewhere
+        state = differing[an_id]
+        return Look(raw, one, (an_id,), _told(reader, raw, one, state, location_id), state)
+    if isinstance(one, Incoming):
+        ids = tuple({one.property_id, property_id(reader.source, one.facts.source_key)})
+        state = differing[one.property_id]
+        return Look(raw, one, ids, one if state else reader.fresh(raw, one), state)
+    return Look(raw, one, () if one.source_key is None else (property_id(reader.source, one.source_key),), one, None)
 
 
-async def _with_stored_ids(
-    conn: Connection, source: str, told: Sequence[Known | Incoming | Broken], states: Mapping[str, State]
-) -> list[Known | Incoming | Broken]:
+def _told(
+    reader: Reader, raw: RawRecord, one: Sighting, state: State | None, location_id: int
+) -> Known | Fresh | Incoming | Broken:
+    """Tell by its bytes what can be told, then by what it says in other words, and parse the rest."""
+    clock = one.modified_at
+    if state is None:
+        taken = reader.take(raw, one)
+        return reader.fresh(raw, taken) if isinstance(taken, Incoming) else taken
+    if not reader.believes(clock):
+        return reader.take(raw, one)
+    if state.digest != one.digest:
+        says = one.says()
+        if says != state.payload_digest or not reader.may_say_what_is_stored(clock, state):
+            return reader.take(raw, one, says)
+    if clock is not None and state.modified_at is not None and clock <= state.modified_at:
+        clock = None
+    return Known(one.property_id, state.digest, clock, state.location_id != location_id, raw)
+
+
+async def _give_stored_ids(db: Database, reader: Reader, group: list[Look]) -> None:
     """A listing that was pushed may have brought an id of its own: its later records belong to that id.
 
     The id is the first record's for good: another one that a later record brings is passed over.
     """
-    unknown = [t for t in told if isinstance(t, Incoming) and t.property_id not in states]
-    if not unknown:
-        return list(told)
-    ids = await listings.ids_by_source_key(conn, source, {t.facts.source_key for t in unknown})
-    taken = await listings.keys_by_id(conn, {t.property_id for t in unknown})
-    return [_under_stored_id(t, source, ids, taken) if isinstance(t, Incoming) else t for t in told]
+    unsure = {
+        n: (told.property_id, _key_of(told))
+        for n, (_, one, _, told, _) in enumerate(group)
+        if isinstance(told, Fresh) or (isinstance(told, Incoming) and isinstance(one, Incoming))
+    }
+    if not unsure:
+        return
+    async with db.connection() as conn:
+        ids = await listings.ids_by_source_key(conn, reader.source, {key for _, key in unsure.values()})
+        taken = await listings.keys_by_id(conn, {own_id for own_id, _ in unsure.values()})
+        states = await listings.read_states(conn, set(ids.values())) if ids else {}
+    for n, (own_id, key) in unsure.items():
+        if key in ids:
+            group[n] = _under_stored_id(reader, group[n], states[ids[key]])
+        elif taken.get(own_id, (reader.source, key)) != (reader.source, key):
+            group[n] = group[n]._replace(told=reader.id_taken(group[n].raw, own_id, key))
 
 
-def _under_stored_id(
-    incoming: Incoming, source: str, ids: Mapping[str, str], taken: Mapping[str, tuple[str, str]]
-) -> Incoming | Broken:
-    key = incoming.facts.source_key
-    if key in ids:
-        return replace(incoming, property_id=ids[key])
-    if taken.get(incoming.property_id, (source, key)) != (source, key):
-        detail = f"property_id {incoming.property_id!r} is the id of another listing"
-        return Broken(incoming.position, "id_taken", detail, incoming.data, "property_id")
-    return incoming
+def _key_of(told: Fresh | Incoming) -> str:
+    return told.write.source_key if isinstance(told, Fresh) else told.facts.source_key
 
 
-def _batch(told: Iterable[Known | Incoming | Broken]) -> Batch:
+def _under_stored_id(reader: Reader, look: Look, state: State) -> Look:
+    told = reader.take_anew(look.raw) if isinstance(look.told, Fresh) else look.told
+    if isinstance(told, Incoming):
+        told = told._replace(property_id=state.property_id)
+    return look._replace(told=told, state=state)
+
+
+def _batch(looks: Iterable[Look], location_id: int) -> Batch:
     batch = Batch()
-    for one in told:
-        _sort_in(batch, one)
+    for look in looks:
+        _sort_in(batch, look.told, look.state, location_id)
+    nothing_more = len(batch.told) - len(batch.known)
+    batch.tally.add(Tally(read=nothing_more, unchanged=nothing_more, recognised=nothing_more))
     return batch
 
 
-def _sort_in(batch: Batch, one: Known | Incoming | Broken) -> None:
-    if isinstance(one, Broken):
+def _sort_in(batch: Batch, one: Known | Fresh | Incoming | Broken, state: State | None, location_id: int) -> None:
+    if isinstance(one, Known):
+        batch.shown.append(one.property_id)
+        batch.told.add(one.property_id)
+        if one.elsewhere:
+            batch.elsewhere.append(one.property_id)
+        if one.clock is not None:
+            batch.known.append(one)
+    elif isinstance(one, Broken):
         batch.broken.append(one)
-        return
-    batch.shown.append(one.property_id)
-    if isinstance(one, Incoming):
-        batch.incoming.append(one)
-        batch.elsewhere.append(one.property_id)
-        return
-    if one.elsewhere:
-        batch.elsewhere.append(one.property_id)
-    if one.clock is not None:
-        batch.clocks.append(one)
     else:
-        batch.tally.read += 1
-        batch.tally.unchanged += 1
-        batch.tally.recognised += 1
+        batch.shown.append(one.property_id)
+        if state is None or state.location_id != location_id:
+            batch.elsewhere.append(one.property_id)
+        if isinstance(one, Fresh):
+            batch.fresh.append(one)
+        else:
+            batch.incoming.append(one)
 
 
-def _is_newer(incoming: datetime | None, stored: datetime | None) -> bool:
-    return incoming is not None and (stored is None or stored < incoming)
+def listing_write(incoming: Incoming, decision: Decision, payload: bytes, digest: bytes) -> ListingWrite:
+    """Return what is written of a listing; `payload` is kept of it from now on, `digest` is that of the payload."""
+    return ListingWrite(
+        property_id=incoming.property_id,
+        source_key=incoming.facts.source_key,
+        digest=incoming.digest,
+        payload_digest=digest,
+        content_hash=decision.content_hash,
+        modified_at=decision.modified_at,
+        text=decision.text,
+        searched=searched(decision.text),
+        payload=payloads.pack(payload),
+        changes=decision.changes,
+    )

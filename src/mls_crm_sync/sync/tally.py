@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 MAX_NAMES = 200
 OTHERS = "(others)"
@@ -36,11 +37,28 @@ class Tally:
             else:
                 setattr(self, name, mine + theirs)
 
+    def name(self, unknown_members: Collection[str], notes: Collection[str]) -> None:
+        """Count what one record brought that the field table does not know, and what had to be mended in it."""
+        for counter, names in ((self.unknown_members, unknown_members), (self.notes, notes)):
+            if len(counter) + len(names) <= MAX_NAMES:
+                counter.update(names)
+                continue
+            for name in names:
+                counter[name if name in counter or len(counter) < MAX_NAMES else OTHERS] += 1
+
     def plus(self, other: Tally) -> Tally:
         total = Tally()
         total.add(self)
         total.add(other)
         return total
+
+    @classmethod
+    def of_dict(cls, counts: Mapping[str, Any]) -> Self:
+        """Return what `as_dict` was made of."""
+        tally = cls()
+        for name, value in counts.items():
+            setattr(tally, name, Counter(value) if isinstance(value, dict) else value)
+        return tally
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON has them, names of members and types sorted."""

@@ -67,7 +67,7 @@ CREATE TABLE pass_pages (
 -- Made in one transaction with its mls_properties row; a foreign key would cost a lock on that row per listing.
 CREATE TABLE mls_state (
     property_id        text COLLATE "C" PRIMARY KEY CHECK (property_id <> ''),
-    location_id        int NOT NULL,          -- where it is mostly read from
+    location_id        int NOT NULL,          -- where it was first read from
     digest             bytea NOT NULL,        -- of the raw record without its volatile members; empty after a purge
     payload_digest     bytea NOT NULL,        -- of the kept payload, order and volatile members aside
     content_hash       bytea NOT NULL,        -- sha256 of the canonical hashed fields
@@ -91,8 +91,13 @@ CREATE TABLE mls_properties (
     last_changed_at timestamptz NOT NULL,
     purged_at       timestamptz,
     UNIQUE (source_key, source)               -- key first: people look a key up without its source
-) WITH (fillfactor = 85);
+) WITH (fillfactor = 85, toast_tuple_target = 8160);
+-- Facts stay in the row as they are: compressing them to get below 2 kB was a quarter of the cost of a first load.
+ALTER TABLE mls_properties ALTER COLUMN payload SET STORAGE EXTERNAL;  -- compressed already
 CREATE INDEX mls_properties_listing_id ON mls_properties (listing_id);
+CREATE INDEX mls_properties_postal_code ON mls_properties (postal_code, property_id);
+CREATE INDEX mls_properties_city ON mls_properties (city, property_id);
+CREATE INDEX mls_properties_standard_status ON mls_properties (standard_status, property_id);
 
 -- Which listings a location has shown. last_shown_at is null while the location's newest pass showed the listing,
 -- so that a listing seen again and again costs no write.
@@ -133,7 +138,7 @@ CREATE TABLE crm_properties (
     overrides        jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(overrides) = 'object'),
     override_details jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(override_details) = 'object'),
     mls_property_id  text COLLATE "C" REFERENCES mls_properties (property_id),
-    synced_hash      bytea,
+    synced_hash      bytea,                -- content_hash of the listing when fields was last written
     synced_at        timestamptz,
     version          int NOT NULL DEFAULT 1,
     created_at       timestamptz NOT NULL DEFAULT now(),
@@ -152,13 +157,16 @@ CREATE TABLE property_links (
 CREATE UNIQUE INDEX property_links_one_at_a_time ON property_links (crm_id) WHERE unlinked_at IS NULL;
 CREATE INDEX property_links_by_property ON property_links (property_id);
 
--- Records that could not be read. The same bytes from the same place are one row, however often they come.
+-- Records that could not be read. One row for what says the same from the same place, however often it comes; closed by
+-- a retry, or by a later record of the same listing that could be read.
 CREATE TABLE quarantined_records (
     quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     location_id   int NOT NULL REFERENCES locations,
-    digest        bytea NOT NULL,
+    digest        bytea NOT NULL,       -- of what it says without its volatile members; of its bytes where they say nothing
+    source_key    text COLLATE "C",     -- of the listing, where that much could be read
     run_id        bigint NOT NULL,
-    position      bigint NOT NULL,      -- line, or place in the array, in the delivery of run_id
+    origin        text NOT NULL,        -- the file, or what else the delivery calls itself
+    position      bigint NOT NULL,      -- line, or place in the array, in that delivery
     reason        text COLLATE "C" NOT NULL,
     detail        text NOT NULL,
     field_name    text COLLATE "C",
@@ -172,6 +180,7 @@ CREATE TABLE quarantined_records (
     resolved_at   timestamptz
 );
 CREATE UNIQUE INDEX quarantined_records_open ON quarantined_records (location_id, digest) WHERE resolved_at IS NULL;
+CREATE INDEX quarantined_records_by_key ON quarantined_records (source_key);
 
 -- What the outside is told, in commit order: seq is taken under the event lock, last in its transaction.
 -- Field names, never values.

@@ -1,0 +1,36 @@
+"""Values of options, looked at before anything begins: a bad one is the command line's fault, exit code 2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+
+def bad(option: str, detail: str) -> typer.BadParameter:
+    return typer.BadParameter(detail, param_hint=f"'{option}'")
+
+
+def name(option: str, text: str) -> str:
+    """Return the name of a source, a location or a platform."""
+    from mls_crm_sync.core.errors import InvalidInput
+    from mls_crm_sync.sync.recognise import checked_name
+
+    try:
+        return checked_name(option, text)
+    except InvalidInput as error:
+        raise bad(option, error.detail) from error
+
+
+def zone(option: str, text: str | None) -> ZoneInfo | None:
+    from zoneinfo import ZoneInfo
+
+    if text is None:
+        return None
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError) as error:  # a folder of zones, as America, cannot be opened
+        raise bad(option, f"{text!r} is no IANA time zone; America/New_York is one") from error

@@ -1,0 +1,224 @@
+"""The digest of raw bytes: noise of media does not count, everything else does, whatever stands in a text."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mls_crm_sync.core.hashing import Recogniser, payload_digest
+from mls_crm_sync.core.splitting import MAX_MEMBERS
+
+VOLATILE = ("DaysOnMarket",)
+RECOGNISER = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+TEXTS = st.text(st.sampled_from('?&=",:{}[]\\ aé'), max_size=8)
+
+
+def digest(media: list[dict[str, Any]]) -> bytes:
+    sighting = RECOGNISER.sight(orjson.dumps({"ListingKey": "A", "Media": media}))
+    assert sighting is not None
+    return sighting.says()
+
+
+@st.composite
+def albums(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Photos as sources write them, with every kind of character in their texts."""
+    count = draw(st.integers(1, 4))
+    signed = draw(st.booleans())
+    captions = draw(st.lists(TEXTS, min_size=count, max_size=count))
+    before = draw(st.booleans())  # the caption stands before the URL, or after it
+    photos = []
+    for n, caption in enumerate(captions):
+        url = f"https://p.test/{n}.jpg" + ("?sig=1" if signed else "")
+        members = [("MediaKey", f"k{n}"), ("LongDescription", caption), ("MediaURL", url), ("Order", n)]
+        photos.append(dict(members if before else reversed(members)))
+    return photos
+
+
+@given(albums(), st.text("?&=abc123", max_size=6), st.randoms(use_true_random=False))
+def test_signature_and_order_of_photos_do_not_count(
+    album: list[dict[str, Any]], query: str, rng: random.Random
+) -> None:
+    assume(not any("}" in photo["LongDescription"] for photo in album))  # told by what it says, not by its bytes
+    again = [photo | {"MediaURL": photo["MediaURL"].split("?")[0] + f"?{query}"} for photo in album]
+    rng.shuffle(again)
+
+    assert digest(again) == digest(album)
+
+
+@given(albums(), TEXTS, st.integers(0, 3))
+def test_every_other_text_of_a_photo_counts(album: list[dict[str, Any]], caption: str, which: int) -> None:
+    photo = album[which % len(album)]
+    other = [p | {"LongDescription": caption} if p is photo else p for p in album]
+
+    assert (digest(other) == digest(album)) == (caption == photo["LongDescription"])
+
+
+@pytest.mark.parametrize("member", ["MediaKey", "MediaCategory", "LongDescription", "MediaHTML"])
+def test_question_mark_elsewhere_is_no_query(member: str) -> None:
+    photos = [{"MediaKey": "k", "MediaURL": "https://p.test/1.jpg?sig=1", "Order": 1} | {member: "sold? no"}]
+    changed = [photos[0] | {member: "sold? yes"}]
+
+    assert digest(photos) != digest(changed)
+    assert payload_digest(orjson.dumps({"Media": photos}), VOLATILE) != payload_digest(
+        orjson.dumps({"Media": changed}), VOLATILE
+    )
+
+
+INTEGERS = st.integers(-(2**63), 2**63 - 1)  # as orjson writes them
+MEMBERS = st.dictionaries(
+    st.sampled_from(["City", "ListPrice", "Latitude", "Cooling", "X_Local", "X_Deep", "DaysOnMarket"]),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        INTEGERS,
+        st.integers(-(10**6), 10**6).map(lambda thousandths: thousandths / 1000),
+        TEXTS,
+        st.lists(st.one_of(TEXTS, INTEGERS), max_size=3),
+        st.lists(st.lists(TEXTS, max_size=2), max_size=2),
+        st.dictionaries(TEXTS, INTEGERS, max_size=2),
+    ),
+)
+
+
+@given(st.lists(MEMBERS, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_what_came_before_and_the_order_of_members_change_no_digest(
+    records: list[dict[str, Any]], rng: random.Random
+) -> None:
+    """The splitter is compiled for the members that were seen so far; that must not show."""
+    experienced = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+    for members in records:
+        shuffled = dict(rng.sample(list(members.items()), len(members)))
+        first = Recogniser(source="test-mls", version="1", volatile=VOLATILE).sight(as_record(members))
+        again = experienced.sight(as_record(shuffled))
+
+        assert first is not None
+        assert again is not None
+        assert again._replace(data=first.data, splitter=first.splitter) == first
+        assert again.says() == first.says() == payload_digest(as_record(shuffled), VOLATILE)
+
+
+@given(MEMBERS, MEMBERS)
+def test_what_says_the_same_is_the_same_but_for_noise(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = (payload_digest(as_record(members), VOLATILE) for members in (one, other))
+
+    assert (first == second) == (without_noise(one) == without_noise(other))
+
+
+def as_record(members: dict[str, Any]) -> bytes:
+    return orjson.dumps({"ListingKey": "A"} | members)
+
+
+def without_noise(members: dict[str, Any]) -> dict[str, bytes]:
+    """What counts, as bytes: True is not 1 here, and 1.0 is not 1."""
+    said = {n: v for n, v in members.items() if n not in VOLATILE}
+    for name, value in said.items():
+        if (
+            isinstance(value, list)
+            and set(map(type, value)) == {str}
+            and not any(set(t) & set('\\"{}[]') for t in value)
+        ):
+            said[name] = sorted(value)
+    return {name: orjson.dumps(value) for name, value in said.items()}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("39.1234", "39.123400000000001", True),  # the tail of a binary float
+        ("39.1234", "39.12341", False),
+        ("100.0", "100.000000001", True),
+        ("-0.5", "-0.50000000000000011", True),
+        ("0.5", "0.50000001", False),
+        ('"1.000000001"', '"1.0"', False),  # text is no number
+        ('["a","b"]', '["b","a"]', True),
+        ('["a,b","c,d"]', '["a,d","c,b"]', False),
+        ('["x\\",","y"]', '["y","x\\","]', False),  # an escape may hide a quote: told by what is parsed
+        ('[["a","b"],"c"]', '[["b","a"],"c"]', False),
+        ('["a","b"]', '["a","b","b"]', False),
+        ("null", '""', False),
+        ("1", '"1"', False),
+    ],
+)
+def test_what_a_value_says(one: str, other: str, *, same: bool) -> None:
+    first, second = (payload_digest(f'{{"X_Any":{text}}}'.encode(), VOLATILE) for text in (one, other))
+
+    assert (first == second) == same
+
+
+def test_names_of_members_count_and_cannot_be_taken_for_values() -> None:
+    records = [
+        b'{"ListingKey":"A","City":"x"}',
+        b'{"ListingKey":"A","PostalCity":"x"}',
+        b'{"ListingKey":"A","City":null}',
+        b'{"ListingKey":"A"}',
+        b'{"ListingKey":"A","City":"x","Media":null}',
+        b'{"ListingKey":"A","City":"x","Media":[]}',
+    ]
+    sightings = [RECOGNISER.sight(record) for record in records]
+
+    assert len({s.digest for s in sightings if s}) == len({s.says() for s in sightings if s}) == len(records)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"[]",
+        b"{}",
+        b'{"ListingKey":7}',
+        b'{"ListingKey":"a key"}',
+        b'{"ListingKey":"A"',
+        b'{"ListingKey":"A","City":"\x1f"}',
+        b'{"ListingKey":"A","ModificationTimestamp":"yesterday"}',
+        b'{"ListingKey":"A","ModificationTimestamp":"2024-06-01T08:00:00"}',
+        b'{"ListingKey":"A","ModificationTimestamp":"2024-06-31T08:00:00Z"}',
+    ],
+)
+def test_what_bytes_alone_cannot_tell_is_left_to_the_parser(record: bytes) -> None:
+    assert RECOGNISER.sight(record) is None
+
+
+@pytest.mark.parametrize("name", ['"', "\\", "", "é", "a,b", "\ud800", "m0"])
+def test_strange_names_of_members_stop_nobody(name: str) -> None:
+    recogniser = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+    strange = json.dumps({"ListingKey": "A", name: 1}).encode()
+    recogniser.sight(strange)
+
+    usual, again = recogniser.sight(b'{"ListingKey":"A","City":"x"}'), recogniser.sight(strange)
+    other = recogniser.sight(json.dumps({"ListingKey": "A", name: 2}).encode())
+
+    assert usual is not None
+    assert again is None or (other is not None and again.digest != other.digest)
+
+
+def test_clocks_are_read_in_utc_and_in_the_declared_zone() -> None:
+    here = Recogniser(source="s", version="1", volatile=VOLATILE, time_zone=ZoneInfo("America/New_York"))
+    record = '{"ListingKey":"A","ModificationTimestamp":"%s"}'
+    seen = [
+        here.sight((record % text).encode())
+        for text in ("2024-06-01T08:00:00", "2024-06-01T12:00:00Z", "2024-06-01 14:00:00.000+02:00")
+    ]
+
+    assert {s and s.modified_at for s in seen} == {datetime(2024, 6, 1, 12, tzinfo=UTC)}
+    assert {s and s.modified_at and s.modified_at.tzinfo for s in seen} == {UTC}
+
+
+def test_source_with_ever_new_members_is_read_all_the_same() -> None:
+    recogniser = Recogniser(source="s", version="1", volatile=VOLATILE)
+    for n in range(50):
+        names = {f"X_{n * 60 + i}": i for i in range(60)}  # more than MAX_MEMBERS between them
+        assert recogniser.sight(orjson.dumps({"ListingKey": "A"} | names)) is not None
+    assert MAX_MEMBERS < 50 * 60
+    first, again = (recogniser.sight(orjson.dumps({"ListingKey": "A", "X_1": 2, "Y": n})) for n in (1, 1))
+
+    assert first is not None
+    assert again is not None
+    assert again._replace(data=first.data, splitter=first.splitter) == first
+    assert again.says() == first.says()
