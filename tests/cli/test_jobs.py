@@ -23,10 +23,15 @@ import psutil
 import pytest
 
 from making import a_listing
-from mls_crm_sync.core.errors import SourceBroken
+from mls_crm_sync.cli.session import on_a_loop
+from mls_crm_sync.cli.shares import Shares, Work
+from mls_crm_sync.core.errors import ShareFailed, SourceBroken
+from mls_crm_sync.settings import Settings
 from mls_crm_sync.sources.base import Page, RawRecord, Rejected
 from mls_crm_sync.store.database import connect
+from mls_crm_sync.store.runs import Hold
 from mls_crm_sync.sync.shares import Share
+from mls_crm_sync.wiring import open_database
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -241,6 +246,23 @@ def test_killed_share_fails_the_run_and_the_next_one_ends_it_all(cli: Cli, seed:
     state = cli.state()
     assert sum(state[0].values()) == sum(state[1].values()) == sum(state[3].values()) == 20_000
     assert sum(state[4].values()) == 20_000, "one event each"
+
+
+def test_share_that_ended_before_the_run_was_made_fails_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen once on a busy machine: nothing may be told any more to a process known to be gone."""
+    first, _ = days(cli.folder, 3)
+    monkeypatch.setenv("DATABASE_URL", cli.dsn)
+    monkeypatch.setenv("MLS_CRM_SYNC_ALLOW_UNSAFE_DATABASE", "1")
+
+    async def read() -> None:
+        async with open_database(Settings(), max_size=1) as db, Shares(Work([str(first)], "test-mls"), 1) as shares:
+            (share,) = [one for one in psutil.Process().children() if "mls_crm_sync.cli.shares" in one.cmdline()]
+            share.kill()
+            await asyncio.sleep(0.5)  # until the loop has seen its pipes close
+            await shares.read(db, Hold(1, 1, 1, "ingest", 1), lambda _: None)
+
+    with pytest.raises(ShareFailed, match="ended with -9"):
+        on_a_loop(read())
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -131,7 +131,7 @@ class Shares:
 
 
 def _tell(process: asyncio.subprocess.Process, what: Mapping[str, Any]) -> None:
-    if process.stdin is not None:
+    if process.stdin is not None and not process.stdin.is_closing():  # one that has ended is found when it is heard
         process.stdin.write(json.dumps(what).encode() + b"\n")
 
 
