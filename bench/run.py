@@ -36,7 +36,7 @@ from mls_crm_sync.cli.shares import Shares, Work
 from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.settings import Settings
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import crm_properties, migrate
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync import crm, links
@@ -186,7 +186,7 @@ async def measure_peers(dsn: str, delivery: Delivery, ours: float, names: Sequen
 async def run(db: Database, file: Path) -> tuple[IngestResult, int]:
     async with db.connection() as conn:
         before = await conn.fetchval("SELECT pg_current_wal_insert_lsn()")
-    async with aclosing(FileSource(str(file), field_names=BY_NAME).pages()) as pages:
+    async with aclosing(FileReading(str(file), field_names=BY_NAME).pages()) as pages:
         result = await ingest(db, Reader(SOURCE, Normaliser()), pages, location=LOCATION, complete=True)
     async with db.connection() as conn:
         wal = await conn.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1)", before)

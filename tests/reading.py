@@ -11,7 +11,7 @@ from typing import Any
 
 from mls_crm_sync.core.errors import SourceBroken
 from mls_crm_sync.sources.base import Page, RawRecord, Rejected
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.sources.pieces import Piece
 
 FIELDS = (
@@ -55,7 +55,7 @@ class Reading:
         return self.broken.reason if self.broken else None
 
 
-async def read(source: FileSource) -> Reading:
+async def read(source: FileReading) -> Reading:
     reading = Reading()
     try:
         async for page in source.pages():
@@ -66,7 +66,7 @@ async def read(source: FileSource) -> Reading:
 
 
 def read_file(path: Path | str, **options: Any) -> Reading:
-    return asyncio.run(read(FileSource(str(path), **{"field_names": FIELDS, **options})))
+    return asyncio.run(read(FileReading(str(path), **{"field_names": FIELDS, **options})))
 
 
 def read_content(folder: Path, name: str, content: bytes, **options: Any) -> Reading:

@@ -7,7 +7,7 @@ import pytest
 
 from mls_crm_sync.core.errors import InvalidInput, SourceBroken
 from mls_crm_sync.sources.column_map import ALIASES, ColumnMap, load_column_map, names_of, simple
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from reading import FIELDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "file-formats.md"
@@ -103,7 +103,7 @@ def test_column_map_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 def test_column_given_to_a_field_that_does_not_exist_is_refused_with_a_guess() -> None:
     with pytest.raises(InvalidInput, match="did you mean ListPrice"):
-        FileSource("d.csv", columns=ColumnMap({"Ask": "ListPrise"}), field_names=FIELDS)
+        FileReading("d.csv", columns=ColumnMap({"Ask": "ListPrise"}), field_names=FIELDS)
 
 
 def test_aliases_are_written_in_their_simple_form() -> None:

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mls_crm_sync.core.errors import SourceBroken
-from mls_crm_sync.sources import file
-from mls_crm_sync.sources.base import Page, PassOutcome, Source
+from mls_crm_sync.sources import base, file
+from mls_crm_sync.sources.base import Page, PassOutcome
 from mls_crm_sync.sources.delivery import Delivery
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.sources.formats import FileFormat
 from mls_crm_sync.sources.pieces import Piece
 from reading import FIELDS, in_blocks, read, read_content, read_file
@@ -33,10 +33,10 @@ LISTING = b'{"ListingKey":"L1","PublicRemarks":"' + b"a fine home, with a view; 
 MEGABYTE = 1024**2
 
 
-def a_file(folder: Path, lines: list[bytes] = LINES, name: str = "d.jsonl") -> FileSource:
+def a_file(folder: Path, lines: list[bytes] = LINES, name: str = "d.jsonl") -> FileReading:
     path = folder / name
     path.write_bytes(b"\n".join(lines) + b"\n")
-    return FileSource(str(path), field_names=FIELDS)
+    return FileReading(str(path), field_names=FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_page_of_large_records_is_bounded_in_bytes(tmp_path: Path) -> None:
 def test_progress_counts_the_bytes_as_they_lie_there(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n".join(LINES)))
-    source = FileSource(str(path), field_names=FIELDS)
+    source = FileReading(str(path), field_names=FIELDS)
 
     reading = asyncio.run(read(source))
 
@@ -161,9 +161,9 @@ def test_progress_counts_the_bytes_as_they_lie_there(tmp_path: Path) -> None:
     assert reading.pages[-1].bytes_read == source.total_bytes
 
 
-def test_file_is_a_source_and_never_proves_that_it_is_complete(tmp_path: Path) -> None:
-    whole: Source = a_file(tmp_path)
-    cut: Source = a_file(tmp_path, [b"["], "cut.json")
+def test_file_never_proves_that_it_is_complete(tmp_path: Path) -> None:
+    whole: base.Reading = a_file(tmp_path)
+    cut: base.Reading = a_file(tmp_path, [b"["], "cut.json")
     before = whole.outcome
     readings = [asyncio.run(_drain(source)) for source in (whole, cut)]
 
@@ -171,7 +171,7 @@ def test_file_is_a_source_and_never_proves_that_it_is_complete(tmp_path: Path) -
     assert readings == ["unproven", "broken"]
 
 
-async def _drain(source: Source) -> str | None:
+async def _drain(source: base.Reading) -> str | None:
     try:
         async for _ in source.pages():
             pass
@@ -285,7 +285,7 @@ async def test_closing_early_stops_the_thread_and_closes_the_file(tmp_path: Path
 async def test_pipe_that_nobody_writes_to_can_be_given_up(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    source = FileSource(str(path), field_names=FIELDS)
+    source = FileReading(str(path), field_names=FIELDS)
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(read(source), timeout=0.3)
@@ -299,7 +299,7 @@ async def test_pipe_that_is_written_slowly_is_read_to_its_end(tmp_path: Path) ->
     writer = threading.Thread(target=_write_slowly, args=(path,))
     writer.start()
 
-    reading = await read(FileSource(str(path), field_names=FIELDS))
+    reading = await read(FileReading(str(path), field_names=FIELDS))
     writer.join()
 
     assert (reading.data, reading.ended) == (LINES[:5], None)
@@ -339,7 +339,7 @@ def peak() -> Iterator[list[int]]:
         tracemalloc.stop()
 
 
-async def _count(source: FileSource) -> tuple[int, int]:
+async def _count(source: FileReading) -> tuple[int, int]:
     records = rejected = 0
     async for page in source.pages():
         records += len(page.records)
@@ -366,7 +366,7 @@ def test_memory_is_flat_at_any_size(
     path.write_bytes(gzip.compress(first) + member * 20 + gzip.compress(last))
 
     with peak() as bytes_held:
-        counted = asyncio.run(_count(FileSource(str(path), field_names=FIELDS)))
+        counted = asyncio.run(_count(FileReading(str(path), field_names=FIELDS)))
 
     assert counted == (per_member * 20 + bool(last), 0)
     assert bytes_held[0] < 40 * MEGABYTE

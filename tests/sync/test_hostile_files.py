@@ -17,7 +17,7 @@ import pytest
 from making import LOCATION, SOURCE, a_listing, deliver
 from mls_crm_sync.core.fields import BY_NAME, FIELDS, Kind
 from mls_crm_sync.core.listing import Normaliser
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import payloads
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import IngestResult, ingest
@@ -27,7 +27,7 @@ NORMALISER = Normaliser()
 
 
 async def ingest_file(db: Database, path: Path, source: str = SOURCE) -> IngestResult:
-    file = FileSource(str(path), field_names=BY_NAME)
+    file = FileReading(str(path), field_names=BY_NAME)
     return await ingest(db, Reader(source, NORMALISER), file.pages(), location=LOCATION)
 
 

@@ -32,7 +32,7 @@ from making import (
 from mls_crm_sync.core.errors import RunLost, SourceBroken
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.sources.base import Page
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import listings, payloads, runs
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import end_abandoned, ingest
@@ -318,7 +318,7 @@ async def test_pass_whose_answer_goes_on_elsewhere_is_not_complete(
 ) -> None:
     records = [a_listing(f"L{n}") for n in range(4)]
     (tmp_path / "a.json").write_bytes(orjson.dumps({"value": records, "@odata.nextLink": "https://mls.test/next"}))
-    source = FileSource(str(tmp_path / "a.json"), field_names=(), page_size=2)  # so that nothing is left for the link
+    source = FileReading(str(tmp_path / "a.json"), field_names=(), page_size=2)  # so that nothing is left for the link
 
     result = await ingest(db, Reader(SOURCE, Normaliser()), source.pages(), location=LOCATION, complete=True)
 

@@ -15,7 +15,7 @@ from mls_crm_sync.core.errors import QuarantineNotFound
 from mls_crm_sync.core.fields import FIELDS
 from mls_crm_sync.core.listing import Normaliser, property_id
 from mls_crm_sync.sources.base import Page, Rejected
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import quarantine as store
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import ingest
@@ -230,7 +230,7 @@ async def test_records_are_found_again_by_file_and_line(db: Database, conn: Conn
 
     async def pages() -> AsyncIterator[Page]:
         for name in ("a.jsonl", "b.jsonl"):
-            async for page in FileSource(str(tmp_path / name), field_names=()).pages():
+            async for page in FileReading(str(tmp_path / name), field_names=()).pages():
                 yield page
 
     await ingest(db, Reader(SOURCE, Normaliser()), pages(), location=LOCATION)

@@ -416,6 +416,7 @@ class EventView(BaseModel):
     run_id: int | None
     field_names: list[str]
     change_types: list[str]
+    source: str | None  # of events about a source as a whole
 
     @classmethod
     def of(cls, row: Row) -> EventView:

@@ -81,11 +81,11 @@ class Delivery:
     def __init__(self, files: list[str], columns: Path | None, file_format: FileFormat | None) -> None:
         from mls_crm_sync.core.fields import BY_NAME
         from mls_crm_sync.sources.column_map import load_column_map
-        from mls_crm_sync.sources.file import FileSource
+        from mls_crm_sync.sources.file import FileReading
 
         column_map = load_column_map(columns) if columns else None
         self.time_zone = column_map.time_zone if column_map else None
-        self._files = [FileSource(file, format=file_format, columns=column_map, field_names=BY_NAME) for file in files]
+        self._files = [FileReading(file, format=file_format, columns=column_map, field_names=BY_NAME) for file in files]
 
     @property
     def total_bytes(self) -> int | None:

@@ -10,6 +10,11 @@ The class docstring is the title a person reads; `code` is the stable word a pro
     │   └── InvalidInput     a member of the request is not valid
     ├── RecordRejected       one record is broken: quarantine it, go on with the rest
     ├── SourceBroken         the delivery cannot be read on: what was stored stays, the pass is not complete
+    │   ├── SourcePartial    it ended before its end
+    │   ├── SourceBlocked    an answer that is none of the source's: a block page, a log-in page
+    │   ├── SourceRefused    the source does not let us in: nothing is tried again before a person looked
+    │   ├── RateLimited      the source asks us to slow down
+    │   └── SourceUnavailable  no answer, or none in time
     ├── RunLost              the run is no longer ours (given away, cancelled): stop writing
     ├── ShareFailed          a process that read a share of the delivery ended badly: what was stored stays
     ├── StoreUnavailable     the database is away, full or busy: try again later
@@ -19,6 +24,7 @@ The class docstring is the title a person reads; `code` is the stable word a pro
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar, Literal
 
 
 class SyncError(Exception):
@@ -222,6 +228,8 @@ class SourceBroken(SyncError):
     """The delivery cannot be read to its end"""
 
     code = "source_broken"
+    outcome: ClassVar[Literal["broken", "partial", "blocked", "refused", "rate_limited", "unavailable"]] = "broken"
+    """How the pass ended: the word of `sources.base.PassOutcome`."""
 
     def __init__(self, reason: str, detail: str, *, hint: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -231,6 +239,41 @@ class SourceBroken(SyncError):
     @property
     def hint(self) -> str | None:
         return self._hint
+
+
+class SourcePartial(SourceBroken):
+    """The source ended before its end"""
+
+    code = "source_partial"
+    outcome = "partial"
+
+
+class SourceBlocked(SourceBroken):
+    """The answer is not the source's"""
+
+    code = "source_blocked"
+    outcome = "blocked"
+
+
+class SourceRefused(SourceBroken):
+    """The source does not let us in"""
+
+    code = "source_refused"
+    outcome = "refused"
+
+
+class RateLimited(SourceBroken):
+    """The source asks us to slow down"""
+
+    code = "rate_limited"
+    outcome = "rate_limited"
+
+
+class SourceUnavailable(SourceBroken):
+    """The source does not answer"""
+
+    code = "source_unavailable"
+    outcome = "unavailable"
 
 
 class RunLost(SyncError):

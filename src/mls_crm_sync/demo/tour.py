@@ -15,7 +15,7 @@ from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.settings import Settings
 from mls_crm_sync.sources.base import Page
-from mls_crm_sync.sources.file import FileSource
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.sources.table import read_table
 from mls_crm_sync.store import crm_properties, listings
 from mls_crm_sync.store.database import Database, Row
@@ -89,7 +89,7 @@ async def _ingest(db: Database, normaliser: Normaliser, path: Path) -> IngestRes
 
 
 async def _pages(path: Path) -> AsyncGenerator[Page, None]:
-    async with aclosing(FileSource(str(path), field_names=BY_NAME).pages()) as pages:
+    async with aclosing(FileReading(str(path), field_names=BY_NAME).pages()) as pages:
         async for page in pages:
             yield page
 

@@ -32,7 +32,7 @@ MAY_BE_ALL = "read to its end; a file does not know whether it is all"
 GOES_ON = "the answer goes on at its @odata.nextLink"
 
 
-class FileSource:
+class FileReading:
     """One file, read once. `format` is told by name and content unless given."""
 
     def __init__(
@@ -61,6 +61,10 @@ class FileSource:
         return "standard input" if self._path == STDIN else printable(self._path)
 
     @property
+    def delivery(self) -> str | None:
+        return None  # who hands a file over by name says each time what it is
+
+    @property
     def outcome(self) -> PassOutcome | None:
         return self._outcome
 
@@ -86,7 +90,7 @@ class FileSource:
             with open_delivery(self._path, stop=stop, block_bytes=self._block_bytes) as delivery:
                 yield from self._pages(delivery)
         except SourceBroken as broken:
-            self._outcome = PassOutcome("broken", broken.detail)
+            self._outcome = PassOutcome(broken.outcome, broken.detail)
             raise
         self._outcome = PassOutcome("unproven", GOES_ON if self._envelope.goes_on else MAY_BE_ALL)
 

@@ -17,13 +17,16 @@ _SQL = load(__file__)
 class Event(NamedTuple):
     """A row of the table, as it is appended."""
 
-    type: str  # listing.changed, listing.purged, property.synced, property.linked, property.unlinked
+    type: (
+        str  # of a listing, a CRM property or a source: listing.changed, property.synced, source.degraded; docs/http.md
+    )
     property_id: str | None = None
     crm_property_id: str | None = None
     platform: str | None = None
     run_id: int | None = None
     field_names: tuple[str, ...] = ()
     change_types: tuple[str, ...] = ()
+    source: str | None = None  # of events about a source as a whole
 
 
 async def append(conn: Connection, events: Sequence[Event]) -> None:

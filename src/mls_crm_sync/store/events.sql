@@ -3,5 +3,5 @@
 SELECT pg_advisory_xact_lock(1299997550)
 
 -- name: after
-SELECT seq, at, type, property_id, crm_property_id, platform, run_id, field_names, change_types
+SELECT seq, at, type, property_id, crm_property_id, platform, run_id, field_names, change_types, source
 FROM events WHERE seq > $1 ORDER BY seq LIMIT $2

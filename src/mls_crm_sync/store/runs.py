@@ -30,7 +30,10 @@ READS_A_LOCATION: frozenset[RunKind] = frozenset({"ingest", "scheduled", "manual
 RELEASE_TIMEOUT = timedelta(seconds=5)
 
 RunStatus = Literal["succeeded", "partial", "failed", "cancelled"]
-PassOutcome = Literal["complete", "unproven", "partial", "broken", "abandoned", "cancelled"]
+PassOutcome = Literal[
+    "complete", "unproven", "partial", "capped", "blocked", "refused", "rate_limited", "unavailable",
+    "broken", "abandoned", "cancelled",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

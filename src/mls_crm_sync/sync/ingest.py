@@ -355,7 +355,7 @@ def _pass_outcome(
 ) -> tuple[runs.PassOutcome, str | None]:
     """A record that could not be read may be any listing: a pass with one proves nobody's absence."""
     if error:
-        return "broken", error.detail
+        return error.outcome, error.detail
     if not complete:
         return "unproven", short or None
     if short:
