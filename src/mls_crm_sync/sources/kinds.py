@@ -1,0 +1,43 @@
+"""What a kind of source says of itself, so that people can set one up: its settings, its secret, its usual pace.
+
+A new kind is one module with a `KIND`, and one line in `registry.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .base import Gate, Source
+
+
+class Settings(BaseModel):
+    """What people say of a source, checked; a member that the kind does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that a source is opened with."""
+
+    name: str
+    settings: Any  # of the kind's own `Settings`
+    secret: str | None
+    gate: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`opens` does no IO: a source that cannot be reached says so when it is asked."""
+
+    name: str
+    title: str
+    settings: type[Settings]
+    opens: Callable[[Opening], Source]
+    credential: Literal["none", "optional", "needed"] = "none"  # one secret text: a token, a password
+    limits: Mapping[str, int] = field(default_factory=dict)  # unless the operator says otherwise; see sync/budgets.py
+    request_delay: float = 0.0  # seconds between the starts of two requests

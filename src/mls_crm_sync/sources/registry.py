@@ -1,0 +1,10 @@
+"""All kinds of sources there are, by name. One line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .kinds import Kind
+
+_ALL: tuple[Kind, ...] = ()
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
