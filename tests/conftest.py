@@ -8,8 +8,9 @@
     server_number  one of them, for what takes too long to be done on each
     pg_bin         the programs of each, for tests that start servers of their own below `home`
 
-Each such test runs once per server. The servers are started by our own launcher, shared by all workers of
-pytest-xdist, and gone at the end. `shared` is the folder of real deliveries beside the checkout.
+Each such test runs once per server; one that is marked `one_server` on one of them, always the same. The servers are
+started by our own launcher, shared by all workers of pytest-xdist, and gone at the end. `shared` is the folder of real
+deliveries beside the checkout.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
+from zlib import crc32
 
 import asyncpg
 import psutil
@@ -93,8 +95,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    names = _servers(metafunc.config)
+    if metafunc.definition.get_closest_marker("one_server"):
+        names = [names[crc32(metafunc.definition.nodeid.encode()) % len(names)]]
     for fixture in {"server", "pg_bin"} & set(metafunc.fixturenames):
-        metafunc.parametrize(fixture, _servers(metafunc.config), indirect=True, scope="session")
+        metafunc.parametrize(fixture, names, indirect=True, scope="session")
 
 
 def _servers(config: pytest.Config) -> list[str]:

@@ -20,6 +20,8 @@ from api.test_naughty_text import MADE_UP, normal, storable
 from making import a_listing
 from mls_crm_sync.store.database import Connection
 
+pytestmark = pytest.mark.one_server
+
 TEXT_FIELDS = (
     "UnparsedAddress",
     "City",

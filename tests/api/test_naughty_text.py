@@ -13,6 +13,8 @@ import pytest
 
 from making import a_listing
 
+pytestmark = pytest.mark.one_server
+
 MADE_UP = (
     "\x00", "a\x00b", "\ud800", "a\udfffb", "Cafe\u0301", " padded ", "\r\n", "x" * 300, "\u202e\u2066", "%00", "\x7f",
     "a/b",

@@ -48,6 +48,7 @@ def test_operation_ids_are_stable_words() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.one_server
 @pytest.mark.parametrize("caller", ["local", "known", "admin", "read", "nobody"])
 async def test_fuzzed_service_keeps_to_its_document(db: Database, tmp_path: Path, caller: str) -> None:
     key = (await create(db, caller, [caller]))[1] if caller in {"admin", "read"} else None
