@@ -21,6 +21,7 @@ _LISTINGS = """
     SELECT p.property_id, p.source, p.source_key, p.fields::json,
            p.standard_status, p.listing_id, p.city, p.postal_code,
            p.payload IS NULL AS empty, p.first_seen_at, p.last_changed_at, p.purged_at IS NOT NULL AS purged,
+           p.absence_state,
            s.content_hash, s.norm_version, s.source_modified_at,
            l.source AS home_source, l.name AS home_name,
            ARRAY(SELECT c.id FROM crm_properties AS c WHERE c.mls_property_id = p.property_id ORDER BY c.id) AS crm_ids
@@ -141,6 +142,7 @@ class Comparison:
                 "source_key": listing.key,
                 "empty": listing.purged,
                 "purged": listing.purged,
+                "absence_state": "absent" if listing_id in model.absent else "listed",
                 "norm_version": self._versions[listing.table],
                 "source_modified_at": listing.clock,
                 "home_source": listing.home.source,

@@ -131,11 +131,11 @@ class Model(Reference):
         del self.crm[crm_id]
 
     def status_of(self, crm_id: str) -> str:
-        """sync_status: the first that holds. Nothing here is ever stale or absent."""
+        """sync_status: the first that holds. Nothing here is ever stale."""
         crm = self.crm[crm_id]
         if crm.listing is None:
             return "not_linked"
-        if self.listings[crm.listing].purged:
+        if self.listings[crm.listing].purged or crm.listing in self.absent:
             return "gone"
         active = self.active_overrides(crm)
         details = {name: crm.override_details[name] for name in active}

@@ -3,9 +3,10 @@
 Written from DESIGN.md and not from the product's code, of which it imports nothing. What is modelled: recognition,
 normal forms (known by construction, see `pieces.py`), overlay of absent and cleared members, older revisions, types of
 changes, history, events and their order, the copy to the CRM, ownership by column, links with their dates, overrides,
-import, purge, quarantine and its retry, passes and what they last showed, a change of the field table.
+import, purge, quarantine and its retry, passes, what they last showed and whom they prove gone, a change of the field
+table.
 
-What is not: time (staleness, expiry by the clock), absence, runs that are killed or meet others, unreadable files,
+What is not: time (staleness, expiry by the clock), look-ups, runs that are killed or meet others, unreadable files,
 transactions of more than 500 listings, payloads too large to keep. Other tests look at those.
 """
 
@@ -86,11 +87,11 @@ class Reference(LinkSide):
     ) -> Ended:
         run = self._start(table, place)
         self._read(run, pages)
-        if run.shown:
-            self._end_pass(place, run.shown)
         counts = run.counts
         unread = counts.quarantined
         outcome = "complete" if complete and not unread else "unproven"
+        if run.shown:
+            self._end_pass(place, run, complete=outcome == "complete")
         return Ended("failed" if unread and unread == counts.read else "succeeded", outcome, counts)
 
     def retry(self, table: Table, chosen: Sequence[SetAside]) -> tuple[int, int, Counts]:
@@ -301,14 +302,46 @@ class Reference(LinkSide):
             for name in differing(before, after)
         ]
 
-    def _end_pass(self, place: Place, shown: set[str]) -> None:
-        newest = self.last_pass.get(place)
+    def _end_pass(self, place: Place, run: Run, *, complete: bool) -> None:
+        newest, shown = self.last_pass.get(place), run.shown
         for (at, listing), last in self.shown.items():
-            if at == place and last is None and listing not in shown and newest is not None:
+            if at != place or listing in shown:
+                continue
+            if last is None and newest is not None:
                 self.shown[at, listing] = newest
-        for listing in shown:
+            if complete and (at, listing) not in self.left:
+                self.missing.setdefault((at, listing), run.number)
+        for listing in sorted(shown):
             self.shown[place, listing] = None
+            self.missing.pop((place, listing), None)
+            self.left.discard((place, listing))
+            if listing in self.absent:
+                self.absent.remove(listing)
+                self.events.append(Told("listing.returned", listing, run=run.number))
         self.last_pass[place] = (newest or 0) + 1
+        self.began[place, self.last_pass[place]] = run.number
+        if complete:
+            self.complete.setdefault(place, []).append(run.number)
+            self._settle(place)
+
+    def _settle(self, place: Place) -> None:
+        """Nobody can be asked here: what three complete passes in a row did not show is gone."""
+        for (at, listing), since in sorted(self.missing.items(), key=lambda item: item[0][1]):
+            if at != place or listing in self.absent or self.listings[listing].purged:
+                continue
+            if self._shown_elsewhere(listing, place, since):
+                del self.missing[place, listing]
+                self.left.add((place, listing))
+            elif sum(1 for number in self.complete[place] if number >= since) >= 3:
+                self.absent.add(listing)
+                self.events.append(Told("listing.gone", listing))
+
+    def _shown_elsewhere(self, listing: str, place: Place, since: int) -> bool:
+        for (at, one), last in self.shown.items():
+            number = self.last_pass.get(at) if last is None else last
+            if one == listing and at != place and number is not None and self.began[at, number] > since:
+                return True
+        return False
 
     # -- a listing is purged
 

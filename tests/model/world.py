@@ -127,6 +127,11 @@ class World:
         self.links: list[Link] = []
         self.shown: dict[tuple[Place, str], int | None] = {}  # None: by the newest pass; else by which pass last
         self.last_pass: dict[Place, int] = {}
+        self.began: dict[tuple[Place, int], int] = {}  # which run made the pass of that number
+        self.complete: dict[Place, list[int]] = {}  # the runs of complete passes
+        self.missing: dict[tuple[Place, str], int] = {}  # since which of them
+        self.left: set[tuple[Place, str]] = set()  # shown by another place since
+        self.absent: set[str] = set()
         self.set_aside: list[SetAside] = []
         self.history: list[History] = []  # of this step
         self.events: list[Told] = []  # of this step

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 
 from mls_crm_sync.core.errors import InvalidInput, ListingNotFound
 from mls_crm_sync.core.listing import normalise_facts
-from mls_crm_sync.store import crm_properties, listings
+from mls_crm_sync.store import absence, crm_properties, listings
+from mls_crm_sync.store.listings import ListingState
 from mls_crm_sync.sync.purge import purge
 from mls_crm_sync.sync.push import push
 
@@ -31,6 +32,7 @@ async def list_listings(
     zip: Annotated[str | None, Query(description="PostalCode")] = None,  # noqa: A002 - the word people use
     mls_number: Annotated[str | None, Query(description="ListingId")] = None,
     linked: bool | None = None,
+    state: Annotated[ListingState | None, Query(description="Whether it is shown still, with evidence.")] = None,
     q: Annotated[str | None, Query(description="Looked for in key, MLS number and address.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -46,12 +48,15 @@ async def list_listings(
             postal_code=_composed(zip),
             listing_id=_composed(mls_number),
             linked=linked,
+            state=state,
             search=_composed(q),
             after=cursor or "",
             limit=limit,
         )
+        why = await absence.evidence_of(conn, [row["property_id"] for row in rows])
     following = rows[-1]["property_id"] if len(rows) == limit else None
-    return models.Page(items=[models.ListingSummary.of(row) for row in rows], next_cursor=following)
+    items = [models.ListingSummary.of(row, why.get(row["property_id"])) for row in rows]
+    return models.Page(items=items, next_cursor=following)
 
 
 @router.post("", operation_id="push_mls_properties")
@@ -78,7 +83,9 @@ async def push_listings(here: Here, body: models.Push) -> models.PushResult:
 async def get_listing(here: Here, id: Id) -> models.Listing:  # noqa: A002 - as the other door says
     """One listing."""
     async with here.db.connection() as conn:
-        return models.Listing.of(await listings.get(conn, known_listing_id(id)))
+        row = await listings.get(conn, known_listing_id(id))
+        why = await absence.evidence_of(conn, [id])
+    return models.Listing.of(row, why.get(id))
 
 
 @router.get("/{id}/changes", operation_id="list_mls_property_changes", responses=responses(404))

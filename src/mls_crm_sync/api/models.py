@@ -276,6 +276,7 @@ class Listing(BaseModel):
     content_hash: str
     crm_property_ids: list[str]
     absence_state: str
+    evidence: Facts | None
     source_modified_at: Instant | None
     first_seen_at: Instant
     last_changed_at: Instant
@@ -283,8 +284,8 @@ class Listing(BaseModel):
     purged_at: Instant | None
 
     @classmethod
-    def of(cls, row: Row) -> Listing:
-        return cls.model_construct(**{name: row[name] for name in _SAME}, **_shown(row))
+    def of(cls, row: Row, evidence: Facts | None) -> Listing:
+        return cls.model_construct(**{name: row[name] for name in _SAME}, **_shown(row), evidence=evidence)
 
 
 _SAME = (
@@ -312,14 +313,38 @@ class ListingSummary(BaseModel):
     fields: Facts
     computed: Facts
     absence_state: str
+    evidence: Facts | None
     last_changed_at: Instant
     purged_at: Instant | None
     linked: int
 
     @classmethod
-    def of(cls, row: Row) -> ListingSummary:
-        same = {name: row[name] for name in cls.model_fields if name not in {"listing_key", "computed"}}
-        return cls.model_construct(**same, listing_key=row["source_key"], computed=_computed(row["fields"]))
+    def of(cls, row: Row, evidence: Facts | None) -> ListingSummary:
+        same = {name: row[name] for name in cls.model_fields if name not in {"listing_key", "computed", "evidence"}}
+        told = {"listing_key": row["source_key"], "computed": _computed(row["fields"]), "evidence": evidence}
+        return cls.model_construct(**same, **told)
+
+
+class AbsenceHold(BaseModel):
+    """Listings of a location that would vanish at once, held for a person."""
+
+    hold_id: int
+    source: str
+    location: str
+    pass_id: int
+    listings: int
+    of: int
+    made_at: Instant
+    decision: str | None
+    decided_by: str | None
+    decided_at: Instant | None
+    still_held: int
+
+
+class HoldAnswer(BaseModel):
+    message: str
+    hold_id: int
+    listings: int
 
 
 class Change(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import crm, db, demo, ingest, keys, links, listings, options, quarantine, serve, status
+from . import absences, crm, db, demo, ingest, keys, links, listings, options, quarantine, serve, status
 
 app = typer.Typer(
     name="mls-crm-sync",
@@ -51,6 +51,7 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.add_typer(crm.app, name="crm")
 app.add_typer(listings.app, name="listings")
+app.add_typer(absences.app, name="absences")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")

@@ -68,6 +68,13 @@ def ingest(
         result = with_database(
             lambda db: _ingest(db, delivery, reader_for(source, where), location, complete=complete, as_json=json)
         )
+    if result.settled.absent:
+        notice(f"{count(result.settled.absent, 'listing')} called absent: `mls-crm-sync listings list --state absent`")
+    if result.settled.held:
+        notice(
+            f"{count(result.settled.held, 'listing')} would vanish at once and wait for a person: "
+            "`mls-crm-sync absences holds`"
+        )
     if result.short:
         notice(f"This is not all of the location: {result.short}")
     if result.error is None and result.status != "succeeded":

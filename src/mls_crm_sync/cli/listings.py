@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +14,14 @@ _ABOUT = (
     "source", "source_key", "location", "absence_state", "content_hash", "source_modified_at", "first_seen_at",
     "last_changed_at", "last_seen_at", "purged_at", "crm_property_ids",
 )  # fmt: skip
+
+
+class ListingState(StrEnum):
+    LISTED = "listed"
+    MISSING = "missing"
+    ABSENT = "absent"
+    HELD = "held"
+
 
 app = typer.Typer(help="Listings: list, show, purge.", no_args_is_help=True)
 
@@ -25,6 +34,9 @@ def list_(
     zip_: Annotated[str | None, typer.Option("--zip", help="PostalCode")] = None,
     mls_number: Annotated[str | None, typer.Option(help="ListingId")] = None,
     linked: Annotated[bool | None, typer.Option("--linked/--not-linked")] = None,
+    state: Annotated[
+        ListingState | None, typer.Option(help="Whether it is still shown: `listings show` says why.")
+    ] = None,
     after: Annotated[str, typer.Option(help="Go on after this id.")] = "",
     limit: Annotated[int, typer.Option(min=1)] = 50,
     json: Annotated[bool, typer.Option("--json", help="One line of JSON a listing.")] = False,
@@ -37,7 +49,7 @@ def list_(
         async with db.connection() as conn:
             return await listings.page(
                 conn, source=source, status=status, city=city, postal_code=zip_, listing_id=mls_number,
-                linked=linked, after=after, limit=limit,
+                linked=linked, state=state.value if state else None, after=after, limit=limit,
             )  # fmt: skip
 
     found = with_database(read)
@@ -58,22 +70,30 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show one listing: its facts, its CRM properties, its newest changes."""
-    from mls_crm_sync.store import listings
+    from mls_crm_sync.store import absence, listings
     from mls_crm_sync.store.database import Database, Row
 
-    async def read(db: Database) -> tuple[Row, list[Row]]:
+    async def read(db: Database) -> tuple[Row, list[Row], dict[str, dict[str, Any]]]:
         async with db.connection() as conn:
-            return await listings.get(conn, property_id), await listings.changes(conn, property_id)
+            row, changes = await listings.get(conn, property_id), await listings.changes(conn, property_id)
+            return row, changes, await absence.evidence_of(conn, [property_id])
 
-    row, changes = with_database(read)
+    row, changes, why = with_database(read)
     if json:
-        json_line({**row, "changes": [dict(change) for change in changes]})
+        json_line({**row, "evidence": why.get(property_id), "changes": [dict(change) for change in changes]})
         return
     plain = {**row, "content_hash": row["content_hash"].hex()}
     table("", ("", property_id), [(name, plain[name]) for name in _ABOUT])
+    if property_id in why:
+        table("Why it is not shown", ("", ""), _flat(why[property_id]))
     table("Facts", ("field", "value"), sorted(row["fields"].items()))
     shown = ("at", "run_id", "type", "field_name", "previous_value", "new_value")
     table("Changes, newest first", shown, [[change[name] for name in shown] for change in changes])
+
+
+def _flat(why: dict[str, Any]) -> list[tuple[str, Any]]:
+    """One line a reason; of a missing listing, by location."""
+    return [item for place in why.get("missing", [why]) for item in place.items()]
 
 
 @app.command()

@@ -5,7 +5,7 @@ The class docstring is the title a person reads; `code` is the stable word a pro
 
     SyncError
     ├── Refused              the caller asked for something that cannot be; nothing was changed
-    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, QuarantineNotFound, KeyNotFound ...
+    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, QuarantineNotFound, KeyNotFound, HoldNotFound ...
     │   ├── Conflict         AlreadyLinked, NotLinked, VersionMismatch, AmbiguousListingKey, IdTaken
     │   └── InvalidInput     a member of the request is not valid
     ├── RecordRejected       one record is broken: quarantine it, go on with the rest
@@ -100,6 +100,20 @@ class KeyNotFound(NotFound):
     def __init__(self, key_id: int | str) -> None:
         super().__init__(f"no API key in force has the id {key_id!r}")
         self.key_id = key_id
+
+
+class HoldNotFound(NotFound):
+    """There is no such hold"""
+
+    code = "hold_not_found"
+
+    def __init__(self, hold_id: int) -> None:
+        super().__init__(f"no listings are held under the id {hold_id}")
+        self.hold_id = hold_id
+
+    @property
+    def hint(self) -> str:
+        return "`mls-crm-sync absences holds` shows their ids"
 
 
 class PlatformNotFound(NotFound):
@@ -201,6 +215,16 @@ class IdTaken(Conflict):
     def __init__(self, crm_id: str, platform: str) -> None:
         super().__init__(f"the id {crm_id!r} is held by a property of the platform {platform!r}")
         self.crm_id, self.platform = crm_id, platform
+
+
+class HoldDecided(Conflict):
+    """Somebody has decided otherwise"""
+
+    code = "hold_decided"
+
+    def __init__(self, hold_id: int, decision: str) -> None:
+        super().__init__(f"the listings held under the id {hold_id} are {decision} already")
+        self.hold_id, self.decision = hold_id, decision
 
 
 class InvalidInput(Refused):

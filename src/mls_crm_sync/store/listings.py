@@ -7,8 +7,8 @@ for a reader that copies), before it looks at anything else of them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import asyncpg
 import orjson
@@ -96,6 +96,11 @@ class ListingWrite(NamedTuple):
 async def read_states(conn: Connection, property_ids: Collection[str]) -> dict[str, State]:
     rows = await conn.fetch(_SQL["read_states"], list(property_ids))
     return {row[0]: State._make(row) for row in rows}
+
+
+ListingState: TypeAlias = Literal["listed", "missing", "absent", "held"]
+
+_NEVER = datetime.min.replace(tzinfo=UTC)  # the driver writes it as -infinity
 
 
 async def differing_states(
@@ -213,9 +218,13 @@ async def _copy_facts(conn: Connection, source: str, listings: Sequence[ListingW
     )
 
 
-async def add_to_location(conn: Connection, location_id: int, property_ids: Collection[str]) -> None:
+async def add_to_location(
+    conn: Connection, location_id: int, property_ids: Collection[str], *, by_pass: bool = True
+) -> None:
+    """Note that listings belong to a location, as a pass of it shows; `by_pass` false: by some other word."""
     if property_ids:
-        await conn.execute(_SQL["insert_location_listings"], location_id, list(property_ids))
+        shown_at = None if by_pass else _NEVER
+        await conn.execute(_SQL["insert_location_listings"], location_id, list(property_ids), shown_at)
 
 
 async def update(conn: Connection, listings: Sequence[ListingWrite]) -> None:
@@ -284,6 +293,7 @@ async def page(
     postal_code: str | None = None,
     listing_id: str | None = None,
     linked: bool | None = None,
+    state: ListingState | None = None,
     search: str | None = None,
     after: str = "",
     limit: int = 100,
@@ -291,7 +301,8 @@ async def page(
     """Return at most `limit` listings whose id is after `after`, by id.
 
     `search` is looked for in the key, the MLS number and the address, whatever its case. `status` is StandardStatus in
-    any of its spellings. Raises InvalidInput for a status that there is not.
+    any of its spellings. `missing` are those among the listed ones that a complete pass did not show. Raises
+    InvalidInput for a status that there is not.
     """
     given = {
         "source": source,
@@ -300,6 +311,8 @@ async def page(
         "postal_code": _beginning(postal_code),
         "listing_id": _beginning(listing_id),
         "linked": linked,
+        "absence": "listed" if state == "missing" else state,
+        "missing": None if state in {None, "absent", "held"} else state == "missing",
         "pattern": like(search),
         "after": after,
         "limit": limit,

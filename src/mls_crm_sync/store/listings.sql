@@ -36,8 +36,9 @@ ON CONFLICT (property_id) DO NOTHING
 RETURNING property_id
 
 -- name: insert_location_listings
-INSERT INTO location_listings (location_id, property_id)
-SELECT $1, property_id FROM unnest($2::text[]) AS i (property_id)
+-- $3: when a pass of the location has last shown them; null: the newest, which is under way.
+INSERT INTO location_listings (location_id, property_id, last_shown_at)
+SELECT $1, property_id, $3 FROM unnest($2::text[]) AS i (property_id)
 ORDER BY property_id COLLATE "C"
 ON CONFLICT DO NOTHING
 
@@ -120,6 +121,8 @@ WHERE p.property_id > :after
   /*postal_code*/ AND p.postal_code = :postal_code
   /*listing_id*/ AND p.listing_id = :listing_id
   /*linked*/ AND :linked = EXISTS (SELECT FROM crm_properties AS c WHERE c.mls_property_id = p.property_id)
+  /*absence*/ AND p.absence_state = :absence
+  /*missing*/ AND :missing = EXISTS (SELECT FROM location_listings AS ll WHERE ll.property_id = p.property_id AND ll.missing_since IS NOT NULL)
   /*pattern*/ AND concat_ws(' ', p.source_key, p.fields::json ->> 'ListingId', p.fields::json ->> 'UnparsedAddress') COLLATE "default" ILIKE :pattern
 ORDER BY p.property_id
 LIMIT :limit

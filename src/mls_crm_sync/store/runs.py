@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import asyncpg
 
@@ -36,6 +36,26 @@ PassOutcome = Literal[
 ]  # fmt: skip
 
 
+class PassEnd(NamedTuple):
+    """How a pass ended, and how that is known. `delivery`: what its source tells the delivery by. `members`: that at
+    least one of its records had, where somebody looked.
+    """
+
+    outcome: PassOutcome
+    evidence: str | None = None
+    delivery: str | None = None
+    members: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How far a run had come: where to go on, what came of it so far, and how many pages its pass has."""
+
+    checkpoint: Mapping[str, int | str]
+    counts: Mapping[str, Any]
+    pages: int
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """The right to write for one run at one location, as long as `epoch` is the row's."""
@@ -45,6 +65,15 @@ class Hold:
     epoch: int
     kind: RunKind
     pass_id: int | None  # None: records about single listings, which say nothing about the rest of the location
+    begun: Begun | None = None  # what an earlier process had done of the run, before it went away
+
+
+class Abandoned(NamedTuple):
+    """A location that a run had not finished when its process went away."""
+
+    location_id: int
+    counts: Mapping[str, Any]
+    pass_id: int | None
 
 
 async def location_id(conn: Connection, source: str, name: str) -> int:
@@ -65,6 +94,39 @@ async def start(conn: Connection, kind: RunKind, source: str, location: str) -> 
     epoch = await conn.fetchval(_SQL["start_location"], run_id, place)
     pass_id = await conn.fetchval(_SQL["start_pass"], place, run_id) if kind in READS_A_LOCATION else None
     return Hold(run_id, place, epoch, kind, pass_id)
+
+
+async def take_over(conn: Connection, source: str, location: str) -> Hold | None:
+    """Take over a run of a source's location whose process is gone, claimed for this session; None: there is none.
+
+    From now on nothing of that process can be written, should it wake up. Call it in a transaction.
+    """
+    for row in await conn.fetch(_SQL["resumable"], source, location):
+        if not await claim(conn, row["run_id"]):
+            continue
+        place = (row["run_id"], row["location_id"])
+        if (taken := await conn.fetchrow(_SQL["take_over"], *place)) is None:
+            await conn.execute(_SQL["release_run"], row["run_id"])
+            continue
+        begun = Begun(taken["checkpoint"], taken["counts"], await conn.fetchval(_SQL["pages"], row["pass_id"]))
+        return Hold(*place, taken["epoch"], row["kind"], row["pass_id"], begun)
+    return None
+
+
+async def deliveries(conn: Connection, source: str, location: str, delivery: str) -> tuple[bool, int | None]:
+    """Return whether the newest complete pass of a location read this delivery, and the newest pass that did."""
+    row = await conn.fetchrow(_SQL["deliveries"], source, location, delivery)
+    assert row is not None  # noqa: S101 - an aggregate
+    return bool(row["newest"]), row["pass_id"]
+
+
+async def members_gone(conn: Connection, pass_id: int) -> tuple[str, list[str]]:
+    """Return a complete pass's source, and the members that records of the one before it had and none of its own has,
+    sorted.
+    """
+    row = await conn.fetchrow(_SQL["members_gone"], pass_id)
+    assert row is not None  # noqa: S101 - it is a pass
+    return row["source"], row["gone"]
 
 
 async def claim(conn: Connection, run_id: int) -> bool:
@@ -132,22 +194,30 @@ async def totals(conn: Connection, run_id: int) -> dict[str, int]:
     return {row["type"]: row["listings"] for row in await conn.fetch(_SQL["totals"], run_id, first)}
 
 
-async def end_pass(conn: Connection, pass_id: int, location: int, outcome: PassOutcome, evidence: str | None) -> int:
-    """End a pass and fold what it showed into the location; return how many listings it showed.
-
-    Call it in a transaction that does little else: it changes how the rest of it is planned.
-    """
+async def plan_whole_sets(conn: Connection) -> None:
+    """Let the rest of the transaction join what a pass showed as the large sets that they are."""
     await conn.execute(_SQL["join_whole_sets"])
+
+
+async def end_pass(conn: Connection, pass_id: int, location: int, end: PassEnd) -> PassOutcome:
+    """End a pass and fold what it showed into the location; return how it ended.
+
+    Call it in a transaction that does little else, after `plan_whole_sets`. A complete pass that one which began
+    later has overtaken proves nothing any more: what it did not show may have been shown since.
+    """
     await conn.execute(_SQL["lock_location"], location)
     row = await conn.fetchrow(_SQL["count_shown"], pass_id)
     assert row is not None  # noqa: S101 - made by `start`, never deleted while its run stands
-    if row["shown"]:
-        await conn.execute(_SQL["mark_not_shown"], pass_id, location)
+    if end.outcome == "complete" and row["overtaken"]:
+        end = end._replace(outcome="unproven", evidence="a pass that began later ended before it")
+    complete = end.outcome == "complete"
+    if row["shown"] or complete:
+        await conn.execute(_SQL["mark_not_shown"], pass_id, location, complete)
         await conn.execute(_SQL["mark_shown_again"], pass_id, location)
         await conn.execute(_SQL["move_location"], location, row["started_at"])
-    await conn.execute(_SQL["end_pass"], pass_id, outcome, evidence)
+    await conn.execute(_SQL["end_pass"], pass_id, *end)
     await conn.execute(_SQL["drop_pages"], pass_id)
-    return int(row["shown"])
+    return end.outcome
 
 
 async def finish(
@@ -174,22 +244,23 @@ async def running(conn: Connection) -> list[int]:
     return [row["run_id"] for row in await conn.fetch(_SQL["running"])]
 
 
-async def abandon(conn: Connection, run_id: int) -> bool:
-    """End a run whose process is gone as failed; False when it lives or has ended meanwhile. Call it in a transaction.
+async def lock_abandoned(conn: Connection, run_id: int) -> list[Abandoned] | None:
+    """Return the open locations of a run whose process is gone, in order; None when it lives or has ended meanwhile.
 
-    Locks as a page does: the run's location row before the location.
+    Until the transaction ends nobody else can take the run. Locks as a page does: the run's location row first.
     """
     if not await conn.fetchval(_SQL["is_abandoned"], run_id) or not await conn.fetchval(_SQL["still_running"], run_id):
-        return False
-    counts: Mapping[str, Any] = {}
-    for place in await conn.fetch(_SQL["open_locations"], run_id):
-        await conn.execute(_SQL["end_location"], run_id, place["location_id"], "failed", 1)
-        if place["pass_id"] is not None:
-            await end_pass(conn, place["pass_id"], place["location_id"], "abandoned", None)
-        counts = place["counts"]
+        return None
+    return [Abandoned(**row) for row in await conn.fetch(_SQL["open_locations"], run_id)]
+
+
+async def give_up(conn: Connection, run_id: int, places: Sequence[Abandoned]) -> None:
+    """End a run whose process is gone as failed; its passes have been ended."""
+    for place in places:
+        await conn.execute(_SQL["end_location"], run_id, place.location_id, "failed", 1)
     detail = "the process that read it ended without a word; what it had stored stays"
-    await conn.execute(_SQL["finish"], run_id, "failed", dict(counts), "abandoned", detail)
-    return True
+    counts = dict(places[-1].counts) if places else {}
+    await conn.execute(_SQL["finish"], run_id, "failed", counts, "abandoned", detail)
 
 
 async def newest(conn: Connection, limit: int = 10) -> list[Row]:

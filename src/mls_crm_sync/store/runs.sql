@@ -20,6 +20,50 @@ INSERT INTO scraping_job_locations (run_id, location_id) VALUES ($1, $2) RETURNI
 -- name: start_pass
 INSERT INTO location_passes (location_id, run_id) VALUES ($1, $2) RETURNING pass_id
 
+-- name: resumable
+-- Runs of a location that can go on where they were; whether their process is gone, their life lock tells.
+SELECT r.run_id, r.kind, l.location_id, p.pass_id
+FROM scraping_jobs AS r
+JOIN scraping_job_locations AS l USING (run_id)
+JOIN locations AS lo USING (location_id)
+JOIN location_passes AS p ON p.run_id = r.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
+WHERE r.status = 'running' AND r.kind IN ('scheduled', 'manual') AND lo.source = $1 AND lo.name = $2
+  AND l.status = 'running' AND l.checkpoint IS NOT NULL
+ORDER BY r.run_id
+
+-- name: take_over
+UPDATE scraping_job_locations SET epoch = epoch + 1
+WHERE run_id = $1 AND location_id = $2 AND status = 'running'
+RETURNING epoch, checkpoint, counts
+
+-- name: pages
+SELECT coalesce(max(page), 0) FROM pass_pages WHERE pass_id = $1
+
+-- name: release_run
+SELECT pg_advisory_unlock(1299997551, $1)
+
+-- name: deliveries
+SELECT max(p.pass_id) AS pass_id,
+       max(p.pass_id) = (
+           SELECT max(n.pass_id) FROM location_passes AS n JOIN locations AS lo USING (location_id)
+           WHERE n.outcome = 'complete' AND lo.source = $1 AND lo.name = $2
+       ) AS newest
+FROM location_passes AS p JOIN locations AS l USING (location_id)
+WHERE p.outcome = 'complete' AND l.source = $1 AND l.name = $2 AND p.delivery = $3
+
+-- name: members_gone
+SELECT l.source, ARRAY(
+    SELECT unnest(before.members) EXCEPT SELECT unnest(p.members) ORDER BY 1
+) AS gone
+FROM location_passes AS p
+JOIN locations AS l USING (location_id)
+LEFT JOIN LATERAL (
+    SELECT b.members FROM location_passes AS b
+    WHERE b.location_id = p.location_id AND b.outcome = 'complete' AND b.pass_id < p.pass_id AND b.members IS NOT NULL
+    ORDER BY b.pass_id DESC LIMIT 1
+) AS before ON true
+WHERE p.pass_id = $1
+
 -- name: hold
 -- The first lock of every page: fails when the run was given away or cancelled.
 SELECT set_config('plan_cache_mode', $4, true) FROM scraping_job_locations
@@ -52,7 +96,10 @@ INSERT INTO pass_pages (pass_id, page, keys) VALUES ($1, $2, $3)
 -- name: count_shown
 UPDATE location_passes SET shown = (SELECT count(DISTINCT key) FROM pass_pages, unnest(keys) AS key WHERE pass_id = $1)
 WHERE pass_id = $1
-RETURNING shown, location_id, started_at
+RETURNING shown, started_at, EXISTS (
+    SELECT FROM location_passes AS later
+    WHERE later.location_id = location_passes.location_id AND later.pass_id > $1 AND later.ended_at IS NOT NULL
+) AS overtaken
 
 -- name: join_whole_sets
 -- For the statements that end a pass: the planner knows nothing of keys just written, and a nested loop over them is
@@ -60,16 +107,22 @@ RETURNING shown, location_id, started_at
 SET LOCAL enable_nestloop = off
 
 -- name: mark_not_shown
--- What this pass did not show was last shown by the pass before it. Written once, when a listing stops being shown.
-UPDATE location_listings AS ll SET last_shown_at = l.last_pass_at
+-- What this pass did not show was last shown by the pass before it; a complete one ($3) also begins to count how often it
+-- was not. Each is written once, when a listing stops being shown.
+UPDATE location_listings AS ll
+SET last_shown_at = coalesce(ll.last_shown_at, l.last_pass_at),
+    missing_since = CASE WHEN $3 AND ll.left_at IS NULL THEN coalesce(ll.missing_since, $1) ELSE ll.missing_since END
 FROM locations AS l
-WHERE l.location_id = $2 AND ll.location_id = $2 AND ll.last_shown_at IS NULL AND l.last_pass_at IS NOT NULL
+WHERE l.location_id = $2 AND ll.location_id = $2
+  AND ((ll.last_shown_at IS NULL AND l.last_pass_at IS NOT NULL) OR ($3 AND ll.missing_since IS NULL AND ll.left_at IS NULL))
   AND NOT EXISTS (SELECT FROM (SELECT unnest(keys) AS key FROM pass_pages WHERE pass_id = $1) AS s WHERE s.key = ll.property_id)
 
 -- name: mark_shown_again
-UPDATE location_listings AS ll SET last_shown_at = NULL
+UPDATE location_listings AS ll
+SET last_shown_at = NULL, missing_since = NULL, left_at = NULL, looked_up_at = NULL, look_up = NULL
 FROM (SELECT DISTINCT unnest(keys) AS key FROM pass_pages WHERE pass_id = $1) AS s
-WHERE ll.location_id = $2 AND ll.property_id = s.key AND ll.last_shown_at IS NOT NULL
+WHERE ll.location_id = $2 AND ll.property_id = s.key
+  AND (ll.last_shown_at IS NOT NULL OR ll.missing_since IS NOT NULL OR ll.left_at IS NOT NULL)
 
 -- name: move_location
 UPDATE locations SET last_pass_at = greatest(last_pass_at, $2) WHERE location_id = $1
@@ -78,7 +131,7 @@ UPDATE locations SET last_pass_at = greatest(last_pass_at, $2) WHERE location_id
 DELETE FROM pass_pages WHERE pass_id = $1
 
 -- name: end_pass
-UPDATE location_passes SET ended_at = clock_timestamp(), outcome = $2, evidence = $3
+UPDATE location_passes SET ended_at = clock_timestamp(), outcome = $2, evidence = $3, delivery = $4, members = $5
 WHERE pass_id = $1 AND ended_at IS NULL
 RETURNING pass_id
 
@@ -125,7 +178,7 @@ FROM scraping_job_locations AS l
 JOIN scraping_jobs AS r USING (run_id)
 LEFT JOIN location_passes AS p ON p.run_id = l.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
 WHERE l.run_id = $1 AND l.status = 'running'
-ORDER BY l.location_id
+ORDER BY l.location_id FOR NO KEY UPDATE OF l
 
 -- name: newest
 SELECT run_id, kind, source, status, started_at, finished_at, counts, error_code, error_detail

@@ -12,10 +12,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Self
+from typing import Self, TypeAlias
 
 import structlog
 
@@ -23,8 +23,12 @@ from mls_crm_sync.core.errors import RunLost, SourceBroken, SyncError
 from mls_crm_sync.sources.base import Page
 from mls_crm_sync.store import crm_properties, events, listings, quarantine, runs
 from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.store.events import Event
 from mls_crm_sync.store.quarantine import Broken
+from mls_crm_sync.store.runs import PassEnd
 
+from . import absence
+from .absence import NO_LOOK_UP, LookUp, Settled
 from .apply import Transaction
 from .recognise import Batch, Fresh, Incoming, Look, Reader, checked_name, look_ahead, recognise
 from .shares import ALL, Part, Progress, Share, sum_of
@@ -38,8 +42,15 @@ LINKED_PER_TRANSACTION = 100
 bulk load was 121 ms at 500 and 71 to 98 ms at 100 (bench/load.py)."""
 
 
+SHOWS_SINGLY: frozenset[runs.RunKind] = frozenset({"push", "look_up"})
+"""The kinds of runs without a pass whose records are of now: what they show is there."""
+
 FEW = 10
 """Listings of a page: a push, or a source that hands out what has just changed."""
+
+
+Proof: TypeAlias = Callable[[Tally, str], PassEnd]
+"""Asked when a delivery was read to its end, with what came of it and with why it cannot be all (empty: no reason)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +61,10 @@ class IngestResult:
     status: runs.RunStatus
     tally: Tally
     seconds: float
+    end: PassEnd
     error: SourceBroken | None = None
     short: str = ""  # why the delivery cannot be all of the location, by its own word
+    settled: Settled = field(default_factory=Settled)  # what followed from a complete pass
 
 
 async def ingest(
@@ -61,6 +74,8 @@ async def ingest(
     *,
     location: str,
     complete: bool = False,
+    proof: Proof | None = None,
+    look_up: LookUp = NO_LOOK_UP,
     kind: runs.RunKind = "ingest",
     not_after: datetime | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
@@ -68,6 +83,8 @@ async def ingest(
     """Read `pages` into the database under `location` of the reader's source.
 
     `complete`: the sender says that the delivery holds all of the location; without it the pass proves no absence.
+    `proof`: who says at the end how it ended, where that is not the sender. `look_up`: who is asked for listings that
+    complete passes did not show.
     `not_after`: the records are of that time, and listings that changed since are left alone.
     Raises RunLost when the run was given away or cancelled meanwhile, StoreUnavailable when the database is away.
     """
@@ -75,7 +92,9 @@ async def ingest(
     async def read(held: runs.Hold) -> list[Part]:
         return [await read_share(db, reader, pages, held, not_after=not_after, progress=progress)]
 
-    return await ingest_by(db, reader.source, location, read, complete=complete, kind=kind)
+    return await ingest_by(
+        db, reader.source, location, read, complete=complete, proof=proof, look_up=look_up, kind=kind
+    )
 
 
 async def ingest_by(
@@ -85,21 +104,30 @@ async def ingest_by(
     read: Callable[[runs.Hold], Awaitable[Sequence[Part]]],
     *,
     complete: bool = False,
+    proof: Proof | None = None,
+    look_up: LookUp = NO_LOOK_UP,
     kind: runs.RunKind = "ingest",
+    resume: bool = False,
 ) -> IngestResult:
     """Make a run and let `read` take a delivery in for it, in this process or by others; it returns every share's part.
+
+    `resume`: go on with a run of the location whose process is gone, if there is one; `read` is told by its hold.
 
     Raises as `ingest` does, and whatever `read` raises.
     """
     began = time.monotonic()
     checked_name("location", location)
-    async with _claimed_run(db, kind, source, location) as held:
+    async with _claimed_run(db, kind, source, location, resume=resume) as held:
         parts = await read(held)
         tally = sum_of(part.tally for part in parts)
         error = next((part.error for part in parts if part.error), None)
         short = next((part.short for part in parts if part.short), "")
-        status = await _end(db, held, tally, error, short, complete=complete)
-    return IngestResult(held.run_id, status, tally, time.monotonic() - began, error, short)
+        end = (proof or _declared(complete=complete))(tally, short)
+        if error is not None:
+            end = end._replace(outcome=error.outcome, evidence=error.detail)
+        status = await _end(db, held, tally, error, end)
+    settled = await absence.settle(db, source, look_up) if end.outcome == "complete" else Settled()
+    return IngestResult(held.run_id, status, tally, time.monotonic() - began, end, error, short, settled)
 
 
 async def read_share(
@@ -154,10 +182,10 @@ class _PageWriter:
         self._not_after = not_after
         self._progress = progress
         self._has_set_aside: bool | None = None  # by an earlier run; asked once
-        self._step = 0
+        self._step = held.begun.pages if held.begun else 0
         self._writing: asyncio.Task[None] | None = None
         self._written: set[str] = set()  # listings of the page that is being written
-        self.tally = Tally()
+        self.tally = Tally.of_dict(held.begun.counts) if held.begun else Tally()
 
     async def __aenter__(self) -> Self:
         return self
@@ -234,7 +262,7 @@ class _PageWriter:
         await self._hold(conn)
         applied = await self._transaction(conn).apply(chunk, fresh=fresh, not_after=self._not_after)
         ids = _ids(chunk, fresh)
-        await listings.add_to_location(conn, self._held.location_id, sorted(ids.intersection(batch.elsewhere)))
+        await self._add_to_location(conn, sorted(ids.intersection(batch.elsewhere)))
         await self._close_set_aside(conn, ids - applied.older)
         await events.append(conn, applied.events)
         return applied.tally  # only records that are known can turn out broken: none are here
@@ -242,8 +270,11 @@ class _PageWriter:
     async def _apply_last(self, batch: Batch, chunk: Sequence[Incoming], page: Page, conn: Connection) -> Tally:
         held = self._held
         await self._hold(conn, few=len(batch.shown) <= FEW)
+        returned: Sequence[str] = ()
+        if held.kind in SHOWS_SINGLY and len(batch.shown) > len(batch.fresh):  # of new listings nothing is noted
+            returned = await absence.shown_singly(conn, batch.shown)
         applied = await self._transaction(conn).apply(chunk, batch.known, fresh=batch.fresh, not_after=self._not_after)
-        await listings.add_to_location(conn, held.location_id, batch.elsewhere)
+        await self._add_to_location(conn, batch.elsewhere)
         await self._close_set_aside(conn, (batch.told | _ids(chunk, batch.fresh)) - applied.older)
         set_aside = batch.broken + applied.broken
         await quarantine.put(conn, held.location_id, held.run_id, page.origin, set_aside, again=held.kind == "retry")
@@ -255,11 +286,15 @@ class _PageWriter:
             await runs.advance(conn, held, page=number, keys=batch.shown, checkpoint=page.checkpoint, counts=counts)
         else:
             await runs.show(conn, held, page=number, keys=batch.shown)
-        await events.append(conn, applied.events)
+        await events.append(conn, [*applied.events, *absence.returning(returned, held.run_id)])
         return tally
 
     async def _hold(self, conn: Connection, *, few: bool = False) -> None:
         await runs.hold(conn, self._held, alone=self._share == ALL, few=few)
+
+    async def _add_to_location(self, conn: Connection, property_ids: Sequence[str]) -> None:
+        by_pass = self._held.kind not in SHOWS_SINGLY
+        await listings.add_to_location(conn, self._held.location_id, property_ids, by_pass=by_pass)
 
     async def _close_set_aside(self, conn: Connection, read: Collection[str]) -> None:
         """What was set aside of a listing is of the past once a record of it, and no older one, could be read."""
@@ -284,18 +319,32 @@ async def end_abandoned(db: Database) -> None:
 
 
 async def _abandon(run_id: int, conn: Connection) -> bool:
-    return await runs.abandon(conn, run_id)
+    places = await runs.lock_abandoned(conn, run_id)
+    if places is None:
+        return False
+    told: list[Event] = []
+    for place in places:
+        if place.pass_id is not None:
+            told += await absence.end_pass(conn, place.pass_id, place.location_id, PassEnd("abandoned"), run_id)
+    await runs.give_up(conn, run_id, places)
+    await events.append(conn, told)
+    return True
 
 
 @asynccontextmanager
-async def _claimed_run(db: Database, kind: runs.RunKind, source: str, location: str) -> AsyncIterator[runs.Hold]:
+async def _claimed_run(
+    db: Database, kind: runs.RunKind, source: str, location: str, *, resume: bool
+) -> AsyncIterator[runs.Hold]:
     """Make a run whose life lock this process holds; whatever goes wrong inside is written down as its end."""
     async with _life(db) as life:
-        await end_abandoned(db)
         async with life.transaction():
-            held = await runs.start(life, kind, source, location)
-            await runs.claim(life, held.run_id)
-        log.info("run_started", run_id=held.run_id, source=source, location=location)
+            held = await runs.take_over(life, source, location) if resume else None
+        await end_abandoned(db)
+        if held is None:
+            async with life.transaction():
+                held = await runs.start(life, kind, source, location)
+                await runs.claim(life, held.run_id)
+        log.info("run_started", run_id=held.run_id, source=source, location=location, resumed=held.begun is not None)
         try:
             yield held
         except RunLost:
@@ -323,48 +372,68 @@ async def _life(db: Database) -> AsyncIterator[Connection]:
 
 async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) -> None:
     """Write the failure down if the database lets us; if not, the next start ends the run as abandoned."""
-    with suppress(SyncError):
-        async with db.transaction() as conn:
-            await runs.hold(conn, held)
-            if held.pass_id is not None:
-                await runs.end_pass(conn, held.pass_id, held.location_id, "partial", None)
-            counts = await runs.counts(conn, held)
-            status: runs.RunStatus = "partial" if counts.get("read") else "failed"
-            await runs.finish(conn, held, status, counts, error=(code, detail))
 
-
-async def _end(
-    db: Database, held: runs.Hold, tally: Tally, error: SourceBroken | None, short: str, *, complete: bool
-) -> runs.RunStatus:
-    """End the pass and the run; the tally's changes are replaced by what the history says."""
-    outcome, evidence = _pass_outcome(tally, error, short, complete=complete)
-    async with db.transaction() as conn:
+    async def fail(conn: Connection) -> None:
         await runs.hold(conn, held)
-        if held.pass_id is not None:
-            await runs.end_pass(conn, held.pass_id, held.location_id, outcome, evidence)
+        told = await _end_pass(conn, held, PassEnd("partial"))
+        counts = await runs.counts(conn, held)
+        status: runs.RunStatus = "partial" if counts.get("read") else "failed"
+        await runs.finish(conn, held, status, counts, error=(code, detail))
+        await events.append(conn, told)
+
+    with suppress(SyncError):
+        await db.retrying(fail)
+
+
+async def _end(db: Database, held: runs.Hold, tally: Tally, error: SourceBroken | None, end: PassEnd) -> runs.RunStatus:
+    """End the pass and the run; the tally's changes are replaced by what the history says."""
+    status = _status(tally, error)
+    reason = (error.reason, error.detail) if error else None
+
+    async def finish(conn: Connection) -> None:
+        await runs.hold(conn, held)
+        told = await _end_pass(conn, held, end)
         tally.changes = Counter(await runs.totals(conn, held.run_id))
-        status = _status(tally, error)
-        reason = (error.reason, error.detail) if error else None
         await runs.finish(conn, held, status, tally.as_dict(), error=reason)
+        await events.append(conn, told)
+
+    await db.retrying(finish)
     log.info("run_ended", run_id=held.run_id, status=status, read=tally.read)
     return status
 
 
-def _pass_outcome(
-    tally: Tally, error: SourceBroken | None, short: str, *, complete: bool
-) -> tuple[runs.PassOutcome, str | None]:
-    """A record that could not be read may be any listing: a pass with one proves nobody's absence."""
-    if error:
-        return error.outcome, error.detail
-    if not complete:
-        return "unproven", short or None
-    if short:
-        return "unproven", f"declared complete, but {short}"
-    if not tally.read:
-        return "unproven", "declared complete, but it held no record at all"
+async def _end_pass(conn: Connection, held: runs.Hold, end: PassEnd) -> list[Event]:
+    if held.pass_id is None:
+        return []
+    told = await absence.end_pass(conn, held.pass_id, held.location_id, end, held.run_id)
+    if end.members is not None:
+        source, gone = await runs.members_gone(conn, held.pass_id)
+        if gone:
+            told.append(Event("source.drift", run_id=held.run_id, field_names=tuple(gone), source=source))
+    return told
+
+
+def _declared(*, complete: bool) -> Proof:
+    """What a delivery proves by its sender's word."""
+
+    def end(tally: Tally, short: str) -> PassEnd:
+        if not complete:
+            return PassEnd("unproven", short or None)
+        if short:
+            return PassEnd("unproven", f"declared complete, but {short}")
+        if not tally.read:
+            return PassEnd("unproven", "declared complete, but it held no record at all")
+        return proven(tally, "the sender declared the delivery complete")
+
+    return end
+
+
+def proven(tally: Tally, evidence: str) -> PassEnd:
+    """A complete pass, unless a record could not be read: it may be any listing, so nobody's absence is proven."""
     if tally.quarantined:
-        return "unproven", f"declared complete, but {tally.quarantined} of its records could not be read"
-    return "complete", "the sender declared the delivery complete"
+        unread = f"{tally.quarantined} of its records could not be read"
+        return PassEnd("unproven", f"{evidence}, but {unread}")
+    return PassEnd("complete", evidence)
 
 
 def _status(tally: Tally, error: SourceBroken | None) -> runs.RunStatus:

@@ -55,6 +55,7 @@ UPDATE location_passes SET settled_at = ended_at WHERE outcome = 'complete';
 -- were since is counted when it is asked for: a listing that stays away costs no write a pass.
 ALTER TABLE location_listings
     ADD missing_since bigint,
+    ADD left_at       timestamptz,     -- seen by other means than this location since: it says nothing of it any more
     ADD looked_up_at  timestamptz,     -- the source was asked for it, and did not say
     ADD look_up       text;
 CREATE INDEX location_listings_missing ON location_listings (location_id, property_id) WHERE missing_since IS NOT NULL;
@@ -64,10 +65,10 @@ CREATE TABLE absence_holds (
     hold_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     location_id int NOT NULL REFERENCES locations,
     pass_id     bigint NOT NULL,
-    listings    int NOT NULL,          -- that would have vanished
+    listings    int NOT NULL,          -- that would have vanished, when it was last added to
     of          int NOT NULL,          -- that the location had
     made_at     timestamptz NOT NULL DEFAULT now(),
-    decision    text CHECK (decision IN ('released', 'rejected')),
+    decision    text CHECK (decision IN ('released', 'rejected', 'returned')),  -- returned: all were seen again
     decided_by  text,
     decided_at  timestamptz,
     CHECK ((decision IS NULL) = (decided_at IS NULL))
