@@ -96,6 +96,29 @@ def test_main_job_by_hand(run: Run, tmp_path: Path) -> None:
     assert "in step already" in run("sync", "b").stdout
 
 
+def test_listings_that_vanish_are_called_absent_or_held_and_say_why(run: Run, tmp_path: Path) -> None:
+    everybody = [a_listing(f"L{n:02}") for n in range(30)]
+    (tmp_path / "all.jsonl").write_bytes(json_lines(*everybody))
+    (tmp_path / "some.jsonl").write_bytes(json_lines(*everybody[:29]))
+    (tmp_path / "few.jsonl").write_bytes(json_lines(*everybody[:12]))
+    run("ingest", "all.jsonl", *INGEST, "--complete")
+
+    said = [run("ingest", "some.jsonl", *INGEST, "--complete").stderr for _ in range(3)]
+    assert ["1 listing called absent" in err for err in said] == [False, False, True]
+    assert "MLS-L29" in run("listings", "list", "--state", "absent").stdout
+    shown = json.loads(run("listings", "show", id_of("L29"), "--json").stdout)
+    assert (shown["absence_state"], shown["evidence"]["rule"]) == ("absent", "no_lookup")
+
+    said = [run("ingest", "few.jsonl", *INGEST, "--complete").stderr for _ in range(3)]
+    assert ["17 listings would vanish at once" in err for err in said] == [False, False, True]
+    (hold,) = [json.loads(line) for line in run("absences", "holds", "--json").stdout.splitlines()]
+    assert (hold["still_held"], hold["of"]) == (17, 29)
+    assert "17 listings listed again" in run("absences", "reject", hold["hold_id"]).stdout
+    assert "rejected already" in run("absences", "release", hold["hold_id"], code=1).stderr
+    assert "absences holds" in run("absences", "release", 99, code=1).stderr
+    assert run("listings", "list", "--state", "held", "--json").stdout == ""
+
+
 def test_ingest_ends_with_one_line_of_json_with_every_number(run: Run) -> None:
     done = run("ingest", "-", *INGEST, "--json", stdin=json_lines(a_listing("L1"), {"nope": 1}))
 

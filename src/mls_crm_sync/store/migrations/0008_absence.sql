@@ -1,42 +1,4 @@
--- Sources that tell the truth: where listings are read from, when one is gone, and how fast a source may be asked.
-
--- A source as people set it up. Listings, locations and runs know it by its name, which stays for good; a source that
--- nobody set up (files on the command line, pushes) has no row.
-CREATE TABLE sources (
-    name       text COLLATE "C" PRIMARY KEY CHECK (name <> ''),
-    kind       text COLLATE "C" NOT NULL,
-    settings   jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
-    secret     bytea,                 -- sealed by a key that is not in the database; null: it needs none
-    sealed_by  text COLLATE "C",      -- which key that was, for a process that has another one
-    is_default boolean NOT NULL DEFAULT false,
-    version    int NOT NULL DEFAULT 1,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    CHECK ((secret IS NULL) = (sealed_by IS NULL))
-);
-CREATE UNIQUE INDEX sources_one_default ON sources (is_default) WHERE is_default;
-
--- How fast a source may be asked, by all processes together, and how it has answered. The row is the lock of its pace.
-CREATE TABLE source_budgets (
-    source          text COLLATE "C" PRIMARY KEY,
-    limits          jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(limits) = 'object'),
-    request_delay   double precision NOT NULL DEFAULT 0 CHECK (request_delay >= 0),  -- seconds between two starts
-    last_request_at timestamptz,
-    not_before      timestamptz,               -- the source's own Retry-After, capped
-    failures        int NOT NULL DEFAULT 0,    -- in a row
-    openings        int NOT NULL DEFAULT 0,    -- of the circuit, in a row: each keeps it open longer
-    open_until      timestamptz,               -- null: the circuit is closed
-    probe_until     timestamptz                -- somebody tries whether the source is back
-);
-
--- The requests of the longest stretch of time that a limit speaks of. Exact: no window of that length ever holds more.
-CREATE TABLE source_requests (
-    request_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    source     text COLLATE "C" NOT NULL,
-    at         timestamptz NOT NULL,
-    bytes      bigint NOT NULL                 -- reserved when it starts, what really came when it has ended
-);
-CREATE INDEX source_requests_by_time ON source_requests (source, at);
+-- When a listing is gone: what passes prove, what was decided of each listing and why, and what a person holds.
 
 -- Passes: more ways to end, and what their proof says of listings that they did not show.
 ALTER TABLE location_passes
@@ -87,14 +49,5 @@ CREATE TABLE absences (
 CREATE INDEX absences_by_hold ON absences (hold_id) WHERE hold_id IS NOT NULL;
 CREATE INDEX mls_properties_absence ON mls_properties (absence_state, property_id) WHERE absence_state <> 'listed';
 
--- A proposal follows from the data (a closed listing whose CRM property is active); that a person said no is kept.
-CREATE TABLE dismissed_proposals (
-    crm_property_id text COLLATE "C" NOT NULL REFERENCES crm_properties ON DELETE CASCADE,
-    property_id     text COLLATE "C" NOT NULL,
-    dismissed_by    text,
-    dismissed_at    timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (crm_property_id, property_id)
-);
-
--- Events about a source as a whole: degraded, recovered, drift, many listings held.
+-- Events about a source as a whole: drift, many listings held.
 ALTER TABLE events ADD source text COLLATE "C";
