@@ -101,12 +101,12 @@ class WorldSource:
 class WorldReading:
     name = "the world"
     total_bytes = None
-    delivery = None
 
     def __init__(self, world: World, ends: Ends, keys: Sequence[str]) -> None:
         self._world = world
         self._ends = ends
         self._keys = keys
+        self.delivery: str | None = None
         self.outcome: PassOutcome | None = None
 
     async def pages(self) -> AsyncGenerator[Page, None]:
