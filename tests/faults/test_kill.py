@@ -35,19 +35,21 @@ PAGE = 0.05  # seconds a page takes, about
 PLACE = ("--source", "nyc", "--location", "New York, NY", "--complete")
 
 STATE = {
-    "listings": "SELECT property_id, source_key, fields, payload, purged_at, absence_state FROM mls_properties",
+    "listings": "SELECT property_id, source_key, fields, payload, purged_at FROM mls_properties",
     "states": "SELECT property_id, digest, payload_digest, content_hash, norm_version, source_modified_at"
     " FROM mls_state",
     "crm": "SELECT id, platform, crm_status, notes, tags, assigned_agent, custom, own, fields, overrides,"
     " override_details, mls_property_id, synced_hash, version FROM crm_properties",
     "links": "SELECT crm_id, property_id, unlinked_at IS NULL FROM property_links",
     "events in order": "SELECT property_id, array_agg(ROW (type, crm_property_id, platform, field_names,"
-    " change_types)::text ORDER BY seq) FROM events GROUP BY property_id",
+    " change_types)::text ORDER BY seq) FROM events WHERE type <> 'listing.gone' GROUP BY property_id",
     "history in order": "SELECT property_id, array_agg(ROW (type, field_name, previous_value, new_value)::text"
     " ORDER BY change_id) FROM property_changes GROUP BY property_id",
     "members": "SELECT property_id, last_shown_at IS NULL FROM location_listings",
 }
-"""What has to be the same in the end: all but times, run ids and numbers."""
+"""What has to be the same in the end: all but times, run ids and numbers. Who is gone: see `assert_gone_by_rule`."""
+
+GONE = 93  # of day 1, on day 2
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 LOOK = f"""
@@ -230,6 +232,24 @@ async def assert_whole(dsn: str, *, abandoned: int, otherwise: int = 0) -> None:
         passes = await conn.fetchval("SELECT count(*) FROM location_passes WHERE outcome = 'abandoned'")
         assert passes == abandoned
         assert await conn.fetchval("SELECT count(*) FROM pass_pages") == 0
+        await assert_gone_by_rule(conn)
+
+
+async def assert_gone_by_rule(conn: Connection) -> None:
+    """Each ingest of day 2 that came to its end, killed right after or not, is a complete pass: three call it gone."""
+    passes = await conn.fetchval(
+        "SELECT count(*) FROM location_passes WHERE outcome = 'complete'"
+        " AND pass_id >= (SELECT min(missing_since) FROM location_listings)"
+    )
+    assert passes >= 1
+    gone = GONE if passes >= 3 else 0
+    assert await conn.fetchval("SELECT count(*) FROM mls_properties WHERE absence_state <> 'listed'") == gone
+    assert await conn.fetchval("SELECT count(*) FROM absences WHERE evidence ->> 'passes' >= '3'") == gone
+    assert await conn.fetchval("SELECT count(*) FROM events WHERE type = 'listing.gone'") == gone
+    assert (
+        await conn.fetchval("SELECT count(*) FROM location_passes WHERE settled_at IS NULL AND outcome = 'complete'")
+        == 0
+    )
 
 
 @dataclass(frozen=True, slots=True)

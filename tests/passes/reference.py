@@ -111,9 +111,11 @@ class Reference:
         can be taken in. False when the process was killed on the way.
         """
         for location in sorted(self.unsettled, key=self.known_locations.index):
-            asked, vanishing = self._unasked(location)
+            asked, vanishing, leaving = self._unasked(location)
             if asked and killed_when_asked:
                 return False
+            for here in leaving:
+                here.absent_from, here.gone_elsewhere = [], True
             for key in asked:
                 here = self.at[location, key]
                 if answers[key]:
@@ -129,20 +131,20 @@ class Reference:
             self.unsettled.remove(location)
         return True
 
-    def _unasked(self, location: str) -> tuple[list[str], list[str]]:
-        """Return whom the source is asked for, and who vanishes without: it cannot be asked."""
-        asked, vanishing = [], []
+    def _unasked(self, location: str) -> tuple[list[str], list[str], list[Membership]]:
+        """Return whom the source is asked for, who vanishes without (it cannot be asked), and who is elsewhere."""
+        asked, vanishing, leaving = [], [], []
         for (at, key), here in self.at.items():
             passes = len(here.absent_from)
             if at != location or not passes or self.state[key] != "listed":
                 continue
             if self._shown_elsewhere_since(key, location, here.absent_from[0]):
-                here.absent_from, here.gone_elsewhere = [], True
+                leaving.append(here)
             elif passes >= 2 and self.looks_up != "never":
                 asked.append(key)
             elif passes >= 3:
                 vanishing.append(key)
-        return asked, vanishing
+        return asked, vanishing, leaving
 
     def _shown_elsewhere_since(self, key: str, location: str, began: int) -> bool:
         return any(here.shown_last > began for (at, one), here in self.at.items() if one == key and at != location)
