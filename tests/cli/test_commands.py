@@ -19,6 +19,8 @@ import typer
 from making import a_listing, id_of
 from mls_crm_sync.cli.app import app
 
+pytestmark = pytest.mark.one_server
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 INGEST = ("--source", "test-mls", "--location", "10001")
 

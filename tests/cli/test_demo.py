@@ -24,6 +24,8 @@ import pytest
 
 from mls_crm_sync.demo.tour import SOURCE
 
+pytestmark = pytest.mark.one_server
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 USUAL = "127.0.0.1:8080"
 DEADLINE = 120  # seconds; the first start makes a cluster

@@ -36,6 +36,8 @@ from mls_crm_sync.wiring import open_database
 if TYPE_CHECKING:
     from conftest import Server
 
+pytestmark = pytest.mark.one_server
+
 INGEST = ("--source", "test-mls", "--location", "10001", "--complete")
 STATE = (
     "SELECT property_id, source_key, fields::text, payload, standard_status FROM mls_properties",

@@ -18,6 +18,8 @@ import pytest
 
 from mls_crm_sync.store.database import Connection
 
+pytestmark = pytest.mark.one_server
+
 DEADLINE = 60  # seconds
 KEY = re.compile(r"mcs_[\w-]{43}")
 

@@ -23,6 +23,8 @@ from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.recognise import Reader
 
+pytestmark = pytest.mark.one_server
+
 NORMALISER = Normaliser()
 
 
