@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 import pytest
 
@@ -11,7 +13,7 @@ from mls_crm_sync.store.database import Connection, Database
 MANY = [a_listing(f"M{n:02}") for n in range(30)]
 
 
-async def in_state(http: httpx2.AsyncClient, state: str) -> dict[str, dict[str, object] | None]:
+async def in_state(http: httpx2.AsyncClient, state: str) -> dict[str, dict[str, Any] | None]:
     answer = await http.get("/api/mls-properties", params={"state": state})
     assert answer.status_code == 200, answer.text
     return {item["listing_key"]: item["evidence"] for item in answer.json()["items"]}
@@ -26,7 +28,9 @@ async def test_listing_is_missing_then_absent_then_back_each_with_its_evidence(
 
     await deliver(db, a_listing("L1"), complete=True)
     await deliver(db, a_listing("L1"), complete=True)
-    (place,) = (await in_state(http, "missing"))["L2"]["missing"]  # type: ignore[index, misc]
+    missing = (await in_state(http, "missing"))["L2"]
+    assert missing is not None
+    (place,) = missing["missing"]
     assert (place["passes"], place["location"]) == (2, "10001")
     assert place["last_shown_at"] < place["not_shown_since"]
     assert await in_state(http, "listed") == {"L1": None}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 import pytest
 
 from making import event_log
 from mls_crm_sync.core.listing import Normaliser
-from mls_crm_sync.sources.base import Answer, Checkpoint, Wanted
+from mls_crm_sync.sources.base import Answer, Checkpoint, Page, Wanted
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.passes import read_location
 from mls_crm_sync.sync.recognise import Reader
@@ -122,3 +123,30 @@ async def test_source_that_answers_with_another_listing_has_said_nothing(db: Dat
     assert await conn.fetchval("SELECT absence_state FROM mls_properties WHERE source_key = 'L00'") == "listed"
     said = await conn.fetchval("SELECT look_up FROM location_listings WHERE missing_since IS NOT NULL")
     assert said == "the source answered with another listing"
+
+
+async def test_pass_that_a_later_one_has_overtaken_proves_nothing_and_says_so(
+    db: Database, conn: Connection, world: World
+) -> None:
+    source = WorldSource(world, Ends(), "never")
+    await read_location(db, READER, source, "north")
+    del world.shown_at["L09"]
+    later = WorldSource(World(dict.fromkeys(KEYS, "north")), Ends(), "never")
+
+    class Overtaken(WorldSource):
+        def read(self, location: str, checkpoint: Checkpoint | None = None) -> WorldReading:  # noqa: ARG002 - never resumed
+            return OvertakenReading(world, Ends(), world.at(location))
+
+    class OvertakenReading(WorldReading):
+        async def pages(self) -> AsyncGenerator[Page, None]:
+            async with aclosing(super().pages()) as pages:
+                async for page in pages:
+                    yield page
+            await read_location(db, READER, later, "north")
+
+    result = await read_location(db, READER, Overtaken(world, Ends(), "never"), "north")
+
+    assert result is not None
+    assert (result.end.outcome, result.end.evidence) == ("unproven", "a pass that began later ended before it")
+    assert [outcome for outcome, _ in await outcomes(conn)] == ["complete", "unproven", "complete"]
+    assert await conn.fetchval("SELECT count(*) FROM location_listings WHERE missing_since IS NOT NULL") == 0

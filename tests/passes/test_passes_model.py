@@ -309,7 +309,7 @@ def test_each_rule_of_the_table_is_needed(
 
 
 def test_the_brake_is_needed(server_number: Callable[[int], Server], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(absence, "too_many_at_once", lambda vanishing, of: False)  # noqa: ARG005
+    monkeypatch.setattr(absence, "too_many_at_once", lambda vanishing, of: False)  # noqa: ARG005 - as it is called
 
     with server_number(0).database() as dsn, a_bench(dsn) as bench, pytest.raises(AssertionError):
         bench.play("never", [("storm", "north", "answers", True)])

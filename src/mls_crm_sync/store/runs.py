@@ -199,7 +199,7 @@ async def plan_whole_sets(conn: Connection) -> None:
     await conn.execute(_SQL["join_whole_sets"])
 
 
-async def end_pass(conn: Connection, pass_id: int, location: int, end: PassEnd) -> PassOutcome:
+async def end_pass(conn: Connection, pass_id: int, location: int, end: PassEnd) -> PassEnd:
     """End a pass and fold what it showed into the location; return how it ended.
 
     Call it in a transaction that does little else, after `plan_whole_sets`. A complete pass that one which began
@@ -217,7 +217,7 @@ async def end_pass(conn: Connection, pass_id: int, location: int, end: PassEnd) 
         await conn.execute(_SQL["move_location"], location, row["started_at"])
     await conn.execute(_SQL["end_pass"], pass_id, *end)
     await conn.execute(_SQL["drop_pages"], pass_id)
-    return end.outcome
+    return end
 
 
 async def finish(

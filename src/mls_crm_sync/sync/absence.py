@@ -8,10 +8,9 @@ in between leaves nothing out: whoever settles next goes on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -63,9 +62,8 @@ NO_LOOK_UP = LookUp(LooksUp.NEVER, _nobody_to_ask)
 
 @dataclass(slots=True)
 class Settled:
-    """What followed from the passes that were settled: how many listings by verdict, and how many are held."""
+    """What followed from the passes that were settled: how many listings are absent now, and how many held."""
 
-    verdicts: Counter[Verdict] = field(default_factory=Counter)
     absent: int = 0
     held: int = 0
 
@@ -124,7 +122,6 @@ async def _settle_place(db: Database, place: Place, look_up: LookUp, done: Settl
         await db.retrying(partial(absence.note_look_ups, location=place.location_id, said=words))
     for left in _chunks(verdicts.left, LISTINGS_PER_TRANSACTION):
         await db.retrying(partial(absence.leave, location=place.location_id, property_ids=left))
-    done.verdicts += verdicts.count
     await _call_absent(db, place, verdicts.absent, done)
     async with db.connection() as conn:
         await absence.settled(conn, place)
@@ -138,7 +135,6 @@ class _Verdicts:
         self._asked: list[Candidate] = []
         self.left: list[str] = []
         self.absent: dict[str, str] = {}  # the rule that says so
-        self.count: Counter[Verdict] = Counter()
 
     def judge(self, one: Candidate, said: Said = Said.NOT_ASKED) -> None:
         rule = decide(Case(one.passes, one.elsewhere, self._worth, said))
@@ -149,9 +145,8 @@ class _Verdicts:
                 self.left.append(one.property_id)
             case Verdict.ABSENT:
                 self.absent[one.property_id] = rule.name
-            case _:
-                pass
-        self.count[rule.verdict] += 1
+            case Verdict.MISSING:
+                pass  # until the next complete pass
 
     def take_asked(self) -> list[Candidate]:
         asked, self._asked = self._asked, []
@@ -242,15 +237,17 @@ async def _carry_out_of(hold_id: int, decision: Decision, property_ids: Sequence
     return len(held)
 
 
-async def end_pass(conn: Connection, pass_id: int, location: int, end: PassEnd, run_id: int) -> list[Event]:
-    """End a pass; what it has shown that was absent or held is back, however the pass ended. The caller, who holds the
-    run's location, appends the events, last.
+async def end_pass(
+    conn: Connection, pass_id: int, location: int, end: PassEnd, run_id: int
+) -> tuple[PassEnd, list[Event]]:
+    """End a pass; what it has shown that was absent or held is back, however the pass ended. Return how it did end; the
+    caller, who holds the run's location, appends the events, last.
     """
     await runs.plan_whole_sets(conn)
     decided = await absence.decided_of_pass(conn, pass_id)
     await listings.lock(conn, dict.fromkeys(decided))
-    await runs.end_pass(conn, pass_id, location, end)
-    return returning(await absence.come_back(conn, decided), run_id)
+    ended = await runs.end_pass(conn, pass_id, location, end)
+    return ended, returning(await absence.come_back(conn, decided), run_id)
 
 
 async def shown_singly(conn: Connection, property_ids: Sequence[str]) -> list[str]:

@@ -125,7 +125,7 @@ async def ingest_by(
         end = (proof or _declared(complete=complete))(tally, short)
         if error is not None:
             end = end._replace(outcome=error.outcome, evidence=error.detail)
-        status = await _end(db, held, tally, error, end)
+        status, end = await _end(db, held, tally, error, end)
     settled = await absence.settle(db, source, look_up) if end.outcome == "complete" else Settled()
     return IngestResult(held.run_id, status, tally, time.monotonic() - began, end, error, short, settled)
 
@@ -325,7 +325,8 @@ async def _abandon(run_id: int, conn: Connection) -> bool:
     told: list[Event] = []
     for place in places:
         if place.pass_id is not None:
-            told += await absence.end_pass(conn, place.pass_id, place.location_id, PassEnd("abandoned"), run_id)
+            _, back = await absence.end_pass(conn, place.pass_id, place.location_id, PassEnd("abandoned"), run_id)
+            told += back
     await runs.give_up(conn, run_id, places)
     await events.append(conn, told)
     return True
@@ -375,7 +376,7 @@ async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) ->
 
     async def fail(conn: Connection) -> None:
         await runs.hold(conn, held)
-        told = await _end_pass(conn, held, PassEnd("partial"))
+        _, told = await _end_pass(conn, held, PassEnd("partial"))
         counts = await runs.counts(conn, held)
         status: runs.RunStatus = "partial" if counts.get("read") else "failed"
         await runs.finish(conn, held, status, counts, error=(code, detail))
@@ -385,32 +386,35 @@ async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) ->
         await db.retrying(fail)
 
 
-async def _end(db: Database, held: runs.Hold, tally: Tally, error: SourceBroken | None, end: PassEnd) -> runs.RunStatus:
-    """End the pass and the run; the tally's changes are replaced by what the history says."""
+async def _end(
+    db: Database, held: runs.Hold, tally: Tally, error: SourceBroken | None, end: PassEnd
+) -> tuple[runs.RunStatus, PassEnd]:
+    """End the pass and the run; return how they did end. The tally's changes are replaced by what the history says."""
     status = _status(tally, error)
     reason = (error.reason, error.detail) if error else None
 
-    async def finish(conn: Connection) -> None:
+    async def finish(conn: Connection) -> PassEnd:
         await runs.hold(conn, held)
-        told = await _end_pass(conn, held, end)
+        ended, told = await _end_pass(conn, held, end)
         tally.changes = Counter(await runs.totals(conn, held.run_id))
         await runs.finish(conn, held, status, tally.as_dict(), error=reason)
         await events.append(conn, told)
+        return ended
 
-    await db.retrying(finish)
+    ended = await db.retrying(finish)
     log.info("run_ended", run_id=held.run_id, status=status, read=tally.read)
-    return status
+    return status, ended
 
 
-async def _end_pass(conn: Connection, held: runs.Hold, end: PassEnd) -> list[Event]:
+async def _end_pass(conn: Connection, held: runs.Hold, end: PassEnd) -> tuple[PassEnd, list[Event]]:
     if held.pass_id is None:
-        return []
-    told = await absence.end_pass(conn, held.pass_id, held.location_id, end, held.run_id)
-    if end.members is not None:
+        return end, []
+    ended, told = await absence.end_pass(conn, held.pass_id, held.location_id, end, held.run_id)
+    if ended.outcome == "complete" and ended.members is not None:
         source, gone = await runs.members_gone(conn, held.pass_id)
         if gone:
             told.append(Event("source.drift", run_id=held.run_id, field_names=tuple(gone), source=source))
-    return told
+    return ended, told
 
 
 def _declared(*, complete: bool) -> Proof:

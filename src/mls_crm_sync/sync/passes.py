@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import msgspec
 
@@ -33,8 +32,6 @@ from .tally import Tally
 SAME_DELIVERY = "it was read before, in pass {}"
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-Kind: TypeAlias = runs.RunKind
-
 
 async def read_location(
     db: Database,
@@ -42,7 +39,7 @@ async def read_location(
     source: Source,
     location: str,
     *,
-    kind: Kind = "manual",
+    kind: runs.RunKind = "manual",
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestResult | None:
     """Read a location of a source to its end; None where its newest delivery is the one that was read last.
