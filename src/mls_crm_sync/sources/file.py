@@ -68,6 +68,11 @@ class FileReading:
     def outcome(self) -> PassOutcome | None:
         return self._outcome
 
+    @property
+    def whole(self) -> bool:
+        """Whether it was read to its end, and does not say itself that it goes on elsewhere."""
+        return self._outcome is not None and self._outcome.evidence == MAY_BE_ALL
+
     async def pages(self) -> AsyncGenerator[Page, None]:
         """Read the pages, one ahead. Raises SourceBroken after all that came before the damage."""
         stop = Event()

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from .base import Gate, Source
+
+
+def _known_zone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (KeyError, ValueError, OSError):  # a folder of zones, as America, cannot be opened
+        raise ValueError(f"{text!r} is no IANA time zone; America/New_York is one") from None
 
 
 class Settings(BaseModel):
     """What people say of a source, checked; a member that the kind does not know is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    time_zone: Annotated[str, AfterValidator(_known_zone)] | None = None  # IANA, of time stamps that carry none
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from . import folder
 from .kinds import Kind
 
-_ALL: tuple[Kind, ...] = ()
+_ALL: tuple[Kind, ...] = (folder.FILE, folder.FOLDER)
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

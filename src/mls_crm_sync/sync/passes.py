@@ -47,14 +47,9 @@ async def read_location(
     Goes on with the run of an earlier process that went away in the middle. Raises what `ingest` raises; how the world
     ended a pass stands in the result.
     """
-    delivery = await asyncio.to_thread(lambda: source.read(location).delivery)
-    read_in: int | None = None
-    if delivery is not None:
-        async with db.connection() as conn:
-            newest, read_in = await runs.deliveries(conn, reader.source, location, delivery)
-        if newest:
-            return None
-    one = _Pass(db, reader, source, location, delivery, read_in, progress=progress)
+    one = _Pass(db, reader, source, location, progress=progress)
+    if await one.begin(source.read(location)):
+        return None
     return await ingest_by(
         db, reader.source, location, one.read, proof=one.end, look_up=look_up_of(db, reader, source), kind=kind,
         resume=True,
@@ -69,17 +64,26 @@ class _Pass:
     reader: Reader
     source: Source
     location: str
-    delivery: str | None
-    read_in: int | None  # the newest complete pass that read the same delivery
     progress: Callable[[Progress], None]
+    reading: Reading = field(init=False)
+    delivery: str | None = None
+    read_in: int | None = None  # the newest complete pass that read the same delivery
     members: set[str] | None = field(default_factory=set)
-    reading: Reading | None = None
+
+    async def begin(self, reading: Reading) -> bool:
+        """Take a reading for this pass; return whether the newest complete pass of the location read the same."""
+        self.reading = reading
+        self.delivery = await asyncio.to_thread(lambda: reading.delivery)
+        newest, self.read_in = False, None
+        if self.delivery is not None:
+            async with self.db.connection() as conn:
+                newest, self.read_in = await runs.deliveries(conn, self.reader.source, self.location, self.delivery)
+        return newest
 
     async def read(self, held: runs.Hold) -> list[Part]:
-        checkpoint = held.begun.checkpoint if held.begun else None
         if held.begun:
             self.members = None  # nobody looked at what came before
-        self.reading = self.source.read(self.location, checkpoint)
+            await self.begin(self.source.read(self.location, held.begun.checkpoint))
         async with aclosing(self.reading.pages()) as pages, aclosing(self._noted(pages)) as noted:
             return [await read_share(self.db, self.reader, noted, held, progress=self.progress)]
 
@@ -93,7 +97,7 @@ class _Pass:
 
     def end(self, tally: Tally, _: str) -> PassEnd:
         """Return how the pass ended, by the source's word; the same delivery once more proves nothing new."""
-        outcome = self.reading.outcome if self.reading else None
+        outcome = self.reading.outcome
         if outcome is None:
             return PassEnd("partial", "the source did not say how it ended", self.delivery)
         if outcome.kind != "complete":
