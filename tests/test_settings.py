@@ -103,4 +103,4 @@ def test_bad_value_is_refused_by_name_without_being_repeated(
 
 
 def test_password_of_the_database_is_not_in_the_representation() -> None:
-    assert "secret" not in repr(Settings(database_url="postgresql://anna:secret@db/crm"))
+    assert "hunter2" not in repr(Settings(database_url="postgresql://anna:hunter2@db/crm"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mls_crm_sync.core.errors import SetupError
@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     allow_unsafe_database: bool = Field(default=False, validation_alias="MLS_CRM_SYNC_ALLOW_UNSAFE_DATABASE")
     # A listing not seen for longer than this shows as `stale`.
     stale_after: timedelta = Field(default=timedelta(hours=12), validation_alias="STALE_AFTER_HOURS")
+
+    # What seals the secrets of sources: keys, one a line, the first one seals. Or a file of them.
+    secret_key: SecretStr | None = Field(default=None, validation_alias="MLS_CRM_SYNC_SECRET_KEY")
+    secret_key_file: Path | None = Field(default=None, validation_alias="MLS_CRM_SYNC_SECRET_KEY_FILE")
 
     def __init__(self, **values: Any) -> None:  # noqa: ANN401 # one of any field's type
         by_variable = {str(type(self).model_fields[name].validation_alias): values[name] for name in values}

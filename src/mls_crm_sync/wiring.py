@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mls_crm_sync.core.errors import SetupError
 from mls_crm_sync.store import backup, binaries, migrate
 from mls_crm_sync.store.database import Database, connect
 from mls_crm_sync.store.embedded import EmbeddedPostgres
+from mls_crm_sync.sync.sealing import Sealer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +35,19 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+
+
+def sealer(settings: Settings) -> Sealer:
+    """Return what opens and seals the secrets of sources, by the keys this process was given. Raises SetupError."""
+    text = settings.secret_key.get_secret_value() if settings.secret_key else ""
+    if settings.secret_key_file is not None:
+        try:
+            text = f"{text}\n{settings.secret_key_file.read_text(encoding='ascii')}"
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            message = f"the key file {settings.secret_key_file} cannot be read: {why}"
+            raise SetupError(message, hint="MLS_CRM_SYNC_SECRET_KEY_FILE names it") from error
+    return Sealer(text.split())
 
 
 @dataclass(frozen=True)

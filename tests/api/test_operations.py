@@ -227,7 +227,7 @@ async def test_statistics_count_what_is_there(http: httpx2.AsyncClient) -> None:
 async def test_health_and_readiness(http: httpx2.AsyncClient, conn: Connection) -> None:
     assert await done(await http.get("/health")) == {"status": "ok"}
     assert await done(await http.get("/ready")) == {
-        "status": "ready", "checks": {"database": "ok", "migrations": "ok"},
+        "status": "ready", "checks": {"database": "ok", "migrations": "ok"}, "sources_left_to_others": 0,
     }  # fmt: skip
 
     await conn.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")

@@ -10,10 +10,17 @@ from starlette.routing import Route
 
 from mls_crm_sync import __version__
 
-from . import absence, doors, idempotency, listings, operations, problems, properties, scraper
+from . import absence, doors, idempotency, listings, operations, problems, properties, scraper, sources
 from .context import Service
 
-ROOMS = (properties, listings, scraper, operations, absence)  # asked in this order: what is asked for most comes first
+ROOMS = (
+    properties,
+    listings,
+    scraper,
+    operations,
+    absence,
+    sources,
+)  # asked in this order: what is asked for most comes first
 
 PROBLEMS = frozenset({f"#/components/schemas/{model.__name__}" for model in (problems.Problem, problems.NotReady)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, TypeVar
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator
 from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput, ListingNotFound, PlatformNotFound
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.store.database import Database
+from mls_crm_sync.sync.sealing import Sealer
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class Service:
     work: Database
     normaliser: Normaliser
     stale_after: timedelta
+    sealer: Sealer = field(default_factory=Sealer)
 
 
 async def _service(request: Request) -> Service:  # async: a plain one would go through a thread for each request

@@ -13,6 +13,7 @@ from mls_crm_sync.core.ages import ages
 from mls_crm_sync.core.ownership import effective
 from mls_crm_sync.core.values import instant_text
 from mls_crm_sync.store.database import Row
+from mls_crm_sync.sync.sources import Configured
 
 T = TypeVar("T")
 
@@ -497,10 +498,58 @@ class KeyView(BaseModel):
         return cls.model_construct(**{name: row[name] for name in cls.model_fields})
 
 
+class SourceKind(BaseModel):
+    """`settings` is a JSON Schema; `credential` says whether a secret is `none`, `optional` or `needed`."""
+
+    kind: str
+    title: str
+    credential: str
+    settings: Facts
+
+
+class SourceNew(Request):
+    name: Platform
+    kind: Name
+    settings: Facts = Field(default_factory=dict)
+    secret: Text | None = None
+    default: Flag | None = None
+
+
+class SourceChange(Request):
+    settings: Facts | None = None
+    secret: Text | None = None
+    default: Flag | None = None
+
+
+class SourceView(BaseModel):
+    """`secret_readable`: by this process; null where there is no secret. The secret itself is never shown."""
+
+    name: str
+    kind: str
+    settings: Facts
+    has_secret: bool
+    secret_readable: bool | None
+    is_default: bool
+    made_at: Instant
+    changed_at: Instant
+
+    @classmethod
+    def of(cls, one: Configured) -> SourceView:
+        return cls.model_construct(**{name: getattr(one, name) for name in cls.model_fields})
+
+
+class SourceCheck(BaseModel):
+    ok: bool
+    detail: str
+
+
 class Health(BaseModel):
     status: str
 
 
 class Ready(BaseModel):
+    """`sources_left_to_others`: so many have a secret that no key of this process opens; it leaves them to others."""
+
     status: str
     checks: dict[str, str]
+    sources_left_to_others: int

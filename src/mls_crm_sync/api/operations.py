@@ -8,6 +8,7 @@ from mls_crm_sync.core.errors import InvalidInput, KeyNotFound, StoreUnavailable
 from mls_crm_sync.store import crm_properties, events, keys, listings, migrate, quarantine, runs
 from mls_crm_sync.sync import keys as key_verbs
 from mls_crm_sync.sync.quarantine import retry
+from mls_crm_sync.sync.sources import sealed_away
 
 from . import models, problems
 from .context import Cursor, Here, Limit, number_of, refuse_nul
@@ -29,15 +30,17 @@ async def health() -> models.Health:
 async def ready(here: Here, request: Request) -> models.Ready | Response:
     """Asks the database for an answer, and whether it is up to date; 503 until both hold."""
     checks = {"database": "ok", "migrations": "ok"}
+    left = 0
     try:
         async with here.db.connection() as conn:
             await migrate.check(conn)
+        left = len(await sealed_away(here.db, here.sealer))
     except StoreUnavailable:
         checks = {"database": "unavailable", "migrations": "unknown"}
     except Exception as error:  # noqa: BLE001 - whatever it is, this service is not ready
         checks["migrations"] = type(error).__name__
     if all(check == "ok" for check in checks.values()):
-        return models.Ready(status="ready", checks=checks)
+        return models.Ready(status="ready", checks=checks, sources_left_to_others=left)
     away = checks["database"] != "ok"
     body = problems.NotReady(
         title="The service is not ready",

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from mls_crm_sync.core.access import Scope
 
 R, CRM, LINKS, RUN, ADMIN = Scope.READ, Scope.WRITE_CRM, Scope.WRITE_LINKS, Scope.RUN, Scope.ADMIN
+CONFIG = Scope.WRITE_CONFIG
 
 PERMISSIONS: Mapping[tuple[str, str], Scope | None] = {
     ("GET", "/health"): None,
@@ -41,6 +42,12 @@ PERMISSIONS: Mapping[tuple[str, str], Scope | None] = {
     ("GET", "/api/mls-properties/{id}/changes"): R,
     ("GET", "/api/mls-properties/{id}/crm-properties"): R,
     ("DELETE", "/api/mls-properties/{id}"): ADMIN,
+    ("GET", "/api/source-kinds"): R,
+    ("GET", "/api/sources"): R,
+    ("POST", "/api/sources"): CONFIG,
+    ("PATCH", "/api/sources/{id}"): CONFIG,
+    ("DELETE", "/api/sources/{id}"): CONFIG,
+    ("POST", "/api/sources/{id}/check"): RUN,
     ("GET", "/api/absence-holds"): R,
     ("POST", "/api/absence-holds/{hold_id}/release"): RUN,
     ("POST", "/api/absence-holds/{hold_id}/reject"): RUN,

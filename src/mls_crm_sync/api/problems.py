@@ -34,6 +34,8 @@ from mls_crm_sync.core.errors import (
     RunLost,
     SetupError,
     SourceBroken,
+    SourceExists,
+    SourceNotFound,
     StoreUnavailable,
     SyncError,
     VersionMismatch,
@@ -58,6 +60,8 @@ _HINTS: Mapping[type[SyncError], str] = {
     CrmPropertyNotFound: "create one with POST /api/properties; GET /api/properties shows their ids",
     CrmPropertyExists: "change it with PATCH, or send many at once to /api/properties/bulk, which inserts or updates",
     PlatformNotFound: "GET /api/properties shows the platform of each; leave it out to mean any",
+    SourceNotFound: "GET /api/sources shows those that are set up, POST /api/sources sets one up",
+    SourceExists: "PATCH /api/sources/{id} changes it",
     KeyNotFound: "GET /api/keys shows their ids, and which are revoked",
     QuarantineNotFound: "GET /api/quarantine shows those that are open",
 }

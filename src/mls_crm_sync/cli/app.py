@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from . import absences, crm, db, demo, ingest, keys, links, listings, options, quarantine, serve, status
+from . import (
+    absences,
+    crm,
+    db,
+    demo,
+    ingest,
+    keys,
+    links,
+    listings,
+    options,
+    quarantine,
+    scrape,
+    serve,
+    sources,
+    status,
+)
 
 app = typer.Typer(
     name="mls-crm-sync",
@@ -43,6 +58,7 @@ def _root(
 
 
 app.command("ingest")(ingest.ingest)
+app.command("scrape")(scrape.scrape)
 app.command("link")(links.link)
 app.command("unlink")(links.unlink)
 app.command("sync")(links.sync)
@@ -52,6 +68,7 @@ app.command("demo")(demo.demo)
 app.add_typer(crm.app, name="crm")
 app.add_typer(listings.app, name="listings")
 app.add_typer(absences.app, name="absences")
+app.add_typer(sources.app, name="sources")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")

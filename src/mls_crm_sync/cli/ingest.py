@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mls_crm_sync.sources.formats import FileFormat
 
 from . import options
-from .output import IngestProgressBar, broken, count, json_line, notice, one_line
+from .output import IngestProgressBar, broken, json_line, notice, one_line
+from .results import numbers, report, say, say_what_followed
 from .session import with_database
 from .shares import Shares, Work
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mls_crm_sync.sync.ingest import IngestResult
     from mls_crm_sync.sync.preview import Shown
     from mls_crm_sync.sync.recognise import Reader
-    from mls_crm_sync.sync.tally import Tally
 
 
 def ingest(
@@ -68,13 +68,7 @@ def ingest(
         result = with_database(
             lambda db: _ingest(db, delivery, reader_for(source, where), location, complete=complete, as_json=json)
         )
-    if result.settled.absent:
-        notice(f"{count(result.settled.absent, 'listing')} called absent: `mls-crm-sync listings list --state absent`")
-    if result.settled.held:
-        notice(
-            f"{count(result.settled.held, 'listing')} would vanish at once and wait for a person: "
-            "`mls-crm-sync absences holds`"
-        )
+    say_what_followed(result)
     if result.short:
         notice(f"This is not all of the location: {result.short}")
     if result.error is None and result.status != "succeeded":
@@ -119,7 +113,7 @@ async def _ingest(
     with IngestProgressBar(delivery.total_bytes, quiet=as_json) as progress:
         async with aclosing(delivery.pages()) as pages:
             result = await run(db, reader, pages, location=location, complete=complete, progress=progress)
-    _report(result, as_json=as_json)
+    report(result, as_json=as_json)
     return result
 
 
@@ -145,7 +139,7 @@ async def _share(
             result = await ingest_by(
                 db, shares.source, location, lambda held: shares.read(db, held, progress), complete=complete
             )
-    _report(result, as_json=as_json)
+    report(result, as_json=as_json)
     return result
 
 
@@ -157,29 +151,15 @@ def _end(error: SourceBroken | None, *, done: bool = True) -> None:
         raise typer.Exit(1)
 
 
-def _report(result: IngestResult, *, as_json: bool) -> None:
-    if as_json:
-        json_line(
-            {
-                **_numbers(result.tally),
-                "seconds": round(result.seconds, 3),
-                "run_id": result.run_id,
-                "status": result.status,
-            }
-        )
-    else:
-        _say(result.tally, f"in {result.seconds:.1f} s (run {result.run_id})")
-
-
 async def _preview(db: Database, delivery: Delivery, reader: Reader, *, as_json: bool) -> SourceBroken | None:
     from mls_crm_sync.sync.preview import preview
 
     async with aclosing(delivery.pages()) as pages:
         tally, broken = await preview(db, reader, pages, _show_as_json if as_json else _show)
     if as_json:
-        json_line({**_numbers(tally), "dry_run": True})
+        json_line({**numbers(tally), "dry_run": True})
     else:
-        _say(tally, "- dry run, nothing was written", kept=False)
+        say(tally, "- dry run, nothing was written", kept=False)
     return broken
 
 
@@ -214,35 +194,6 @@ def _show_as_json(one: Shown) -> None:
                 "new": change.new,
             }
         )
-
-
-def _numbers(tally: Tally) -> dict[str, Any]:
-    share = tally.recognised / tally.unchanged if tally.unchanged else None
-    return {**tally.as_dict(), "recognised_share": None if share is None else round(share, 4)}
-
-
-def _say(tally: Tally, ending: str, *, kept: bool = True) -> None:
-    """`kept`: what could not be read is in the quarantine now."""
-    known = f" ({tally.recognised / tally.unchanged:.1%} of them known by their bytes)" if tally.unchanged else ""
-    typer.echo(
-        f"{count(tally.read, 'record')} read: {tally.new:,} new, {tally.changed:,} changed, "
-        f"{tally.unchanged:,} unchanged{known}, {tally.quarantined:,} quarantined"
-    )
-    if tally.changes:
-        typer.echo("changes: " + ", ".join(f"{number:,} {name}" for name, number in sorted(tally.changes.items())))
-    typer.echo(f"{count(tally.crm_updated, 'CRM property', 'CRM properties')} brought in step {ending}")
-    if tally.older:
-        notice(f"{count(tally.older, 'record')} of an earlier revision than the stored one changed nothing")
-    if tally.quarantined and kept:
-        notice("see `mls-crm-sync quarantine list` for the records that could not be read")
-    if tally.unknown_members:
-        first = list(tally.unknown_members)[:8]
-        more = ", ..." if len(tally.unknown_members) > len(first) else ""
-        notice(
-            f"kept without being understood: {count(len(tally.unknown_members), 'member')} ({', '.join(first)}{more})"
-        )
-    for note, times in sorted(tally.notes.items()):
-        notice(f"{note} ({count(times, 'time')})")
 
 
 def reader_for(source: str, zone: ZoneInfo | None) -> Reader:

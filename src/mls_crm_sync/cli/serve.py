@@ -64,7 +64,7 @@ async def application(settings: Settings, *, local_mode: bool, keyless: bool = F
         first = None if keyless else await keys.create_first(long)
         if first is not None:
             notice(f"admin key, shown this once: {first}")
-        service = Service(short, long, Normaliser(), settings.stale_after)
+        service = Service(short, long, Normaliser(), settings.stale_after, wiring.sealer(settings))
         yield create_app(service, local_mode=local_mode)
 
 

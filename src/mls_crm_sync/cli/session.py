@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from mls_crm_sync.store.database import Database
+    from mls_crm_sync.sync.sealing import Sealer
 
 T = TypeVar("T")
 
@@ -39,6 +40,14 @@ def on_a_loop(main: Coroutine[Any, Any, T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def sealer() -> Sealer:
+    """What opens and seals the secrets of sources, by the keys in the environment."""
+    from mls_crm_sync import wiring
+    from mls_crm_sync.settings import Settings
+
+    return wiring.sealer(Settings())
 
 
 def stale_after() -> timedelta:

@@ -5,7 +5,7 @@ The class docstring is the title a person reads; `code` is the stable word a pro
 
     SyncError
     ├── Refused              the caller asked for something that cannot be; nothing was changed
-    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, QuarantineNotFound, KeyNotFound, HoldNotFound ...
+    │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, KeyNotFound, HoldNotFound, SourceNotFound ...
     │   ├── Conflict         AlreadyLinked, NotLinked, VersionMismatch, AmbiguousListingKey, IdTaken
     │   └── InvalidInput     a member of the request is not valid
     ├── RecordRejected       one record is broken: quarantine it, go on with the rest
@@ -116,6 +116,21 @@ class HoldNotFound(NotFound):
         return "`mls-crm-sync absences holds` shows their ids"
 
 
+class SourceNotFound(NotFound):
+    """There is no such source"""
+
+    code = "source_not_found"
+
+    def __init__(self, name: str | None) -> None:
+        """`name` is None where the default one was asked for."""
+        super().__init__(f"no source is called {name!r}" if name is not None else "no source is the default one")
+        self.name = name
+
+    @property
+    def hint(self) -> str:
+        return "`mls-crm-sync sources list` shows those that are set up, `mls-crm-sync sources add` sets one up"
+
+
 class PlatformNotFound(NotFound):
     """There is no such platform"""
 
@@ -215,6 +230,20 @@ class IdTaken(Conflict):
     def __init__(self, crm_id: str, platform: str) -> None:
         super().__init__(f"the id {crm_id!r} is held by a property of the platform {platform!r}")
         self.crm_id, self.platform = crm_id, platform
+
+
+class SourceExists(Conflict):
+    """There is a source with this name already"""
+
+    code = "source_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a source is called {name!r} already")
+        self.name = name
+
+    @property
+    def hint(self) -> str:
+        return f"`mls-crm-sync sources change {self.name}` changes it"
 
 
 class HoldDecided(Conflict):
@@ -338,3 +367,15 @@ class SetupError(SyncError):
     @property
     def hint(self) -> str | None:
         return self._hint
+
+
+class SecretSealed(SetupError):
+    """The source's secret cannot be opened here"""
+
+    code = "secret_sealed"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"the secret of source {source!r} was sealed with a key that this process does not have",
+            hint="give it the key with MLS_CRM_SYNC_SECRET_KEY_FILE, or seal the secret anew with `sources change`",
+        )

@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator
 
 from mls_crm_sync.core.errors import InvalidInput, SourceBroken
 from mls_crm_sync.core.fields import BY_NAME
@@ -38,14 +38,21 @@ FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 UNFINISHED = (".part", ".tmp", ".partial", ".crdownload")
 NOT_IN_A_DELIVERY = "it lies in none of the deliveries"
 
-Path_ = Annotated[str, Field(min_length=1, description="Absolute, as this machine and every worker see it.")]
+
+def _absolute(text: str) -> str:
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError("must be an absolute path, as every process sees it")
+    return text
+
+
+Place = Annotated[str, AfterValidator(_absolute)]
 
 
 class FolderSettings(Settings):
     """Where the deliveries lie."""
 
-    path: Path_
-    columns: str | None = None  # a TOML file that names the columns of a CSV
+    path: Place
+    columns: Place | None = None  # a TOML file that names the columns of a CSV
 
 
 class FileSettings(FolderSettings):

@@ -1,0 +1,188 @@
+"""Setting sources up, and opening them: from the database's row to something that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from mls_crm_sync.core.errors import InvalidInput, SourceNotFound
+from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.sources.base import Check, OpenGate, Source
+from mls_crm_sync.sources.kinds import Kind, Opening, Settings
+from mls_crm_sync.sources.registry import KINDS
+from mls_crm_sync.store import sources
+from mls_crm_sync.store.database import Database, Row
+
+from .recognise import Reader, checked_name
+from .sealing import Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A source as it is shown: never its secret. `secret_readable`: by a key of this process; None without a secret."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any]
+    has_secret: bool
+    secret_readable: bool | None
+    is_default: bool
+    made_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source that can be read, and the reader of its records."""
+
+    name: str
+    source: Source
+    reader: Reader
+
+
+async def add(
+    db: Database,
+    sealer: Sealer,
+    name: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    *,
+    secret: str | None = None,
+    default: bool | None = None,
+) -> Configured:
+    """Set a source up; the first one becomes the default, unless `default` says otherwise.
+
+    Raises InvalidInput, SourceExists, and SetupError where a secret cannot be sealed.
+    """
+    checked_name("name", name)
+    found = _kind(kind)
+    checked = _checked(found, settings)
+    sealed = _sealed(found, sealer, name, secret)
+    async with db.transaction() as conn:
+        await sources.lock(conn)
+        if default is None:
+            default = await sources.default(conn) is None
+        await sources.insert(conn, name, kind, checked, sealed, is_default=default)
+        return _shown(sealer, await sources.one(conn, name))
+
+
+async def change(
+    db: Database,
+    sealer: Sealer,
+    name: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    secret: str | None = None,
+    default: bool | None = None,
+) -> Configured:
+    """Change what is given; a setting that is null goes back to what its kind has. Raises as `add`, SourceNotFound."""
+    async with db.transaction() as conn:
+        await sources.lock(conn)
+        row = await sources.one(conn, name)
+        kind = _kind(row["kind"])
+        merged = {**row["settings"], **(settings or {})}
+        checked = _checked(kind, {key: value for key, value in merged.items() if value is not None})
+        sealed = row["sealed_secret"] if secret is None else _sealed(kind, sealer, name, secret)
+        is_default = row["is_default"] if default is None else default
+        await sources.update(conn, name, checked, sealed, is_default=is_default)
+        return _shown(sealer, await sources.one(conn, name))
+
+
+async def remove(db: Database, name: str) -> None:
+    """Take a source away; its listings, their history and links stay. Raises SourceNotFound."""
+    async with db.transaction() as conn:
+        await sources.lock(conn)
+        await sources.delete(conn, name)
+
+
+async def every(db: Database, sealer: Sealer) -> list[Configured]:
+    async with db.connection() as conn:
+        return [_shown(sealer, row) for row in await sources.every(conn)]
+
+
+async def sealed_away(db: Database, sealer: Sealer) -> list[str]:
+    """Return the sources that only others can read, for none of our keys opens their secret."""
+    async with db.connection() as conn:
+        rows = await sources.sealed(conn)
+    return [row["name"] for row in rows if not sealer.opens(row["name"], row["sealed_secret"])]
+
+
+@asynccontextmanager
+async def opened(db: Database, sealer: Sealer, name: str | None, normaliser: Normaliser) -> AsyncIterator[Opened]:
+    """Lend a source, or the default one. Raises SourceNotFound, SecretSealed, InvalidInput."""
+    async with db.connection() as conn:
+        name = name or await sources.default(conn)
+        if name is None:
+            raise SourceNotFound(None)
+        row = await sources.one(conn, name)
+    kind = _kind(row["kind"])
+    settings = _validated(kind, row["settings"])
+    sealed = row["sealed_secret"]
+    secret = sealer.open(name, sealed) if sealed is not None else None
+    source = kind.opens(Opening(name, settings, secret, OpenGate()))
+    zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
+    try:
+        yield Opened(name, source, Reader(name, normaliser, time_zone=zone))
+    finally:
+        await source.close()
+
+
+async def check(db: Database, sealer: Sealer, name: str | None, normaliser: Normaliser) -> Check:
+    """Let a source look at itself. Raises SourceNotFound, SecretSealed."""
+    async with opened(db, sealer, name, normaliser) as one:
+        return await one.source.check()
+
+
+def _kind(name: str) -> Kind:
+    if name not in KINDS:
+        raise InvalidInput("kind", f"must be one of {', '.join(sorted(KINDS))}")
+    return KINDS[name]
+
+
+def _checked(kind: Kind, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are stored: what was said, in its kind's form. Raises InvalidInput."""
+    return _validated(kind, settings).model_dump(mode="json", exclude_unset=True)
+
+
+def _validated(kind: Kind, settings: Mapping[str, Any]) -> Settings:
+    try:
+        return kind.settings.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(("settings", *map(str, first["loc"])))
+        known = ", ".join(sorted(kind.settings.model_fields))
+        reason = f"is unknown; known are {known}" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InvalidInput(place, reason.removeprefix("Value error, ")) from None
+
+
+def _sealed(kind: Kind, sealer: Sealer, name: str, secret: str | None) -> bytes | None:
+    if secret is None:
+        if kind.credential == "needed":
+            raise InvalidInput("secret", f"a source of the kind {kind.name} needs one")
+        return None
+    if kind.credential == "none":
+        raise InvalidInput("secret", f"a source of the kind {kind.name} has none")
+    secret = secret.strip()  # a file ends with a line's end
+    if not secret or not secret.isprintable():
+        raise InvalidInput("secret", "must be printable text")
+    return sealer.seal(name, secret)
+
+
+def _shown(sealer: Sealer, row: Row) -> Configured:
+    sealed = row["sealed_secret"]
+    return Configured(
+        name=row["name"],
+        kind=row["kind"],
+        settings=row["settings"],
+        has_secret=sealed is not None,
+        secret_readable=None if sealed is None else sealer.opens(row["name"], sealed),
+        is_default=row["is_default"],
+        made_at=row["made_at"],
+        changed_at=row["changed_at"],
+    )
