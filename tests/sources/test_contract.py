@@ -7,11 +7,12 @@ than there are, and goes away. Each kind in the registry has one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,8 +35,10 @@ from mls_crm_sync.sources.base import (
     Unknown,
     Wanted,
 )
+from mls_crm_sync.sources.fake import FakeSettings, FakeSource
 from mls_crm_sync.sources.kinds import Kind, Opening
 from mls_crm_sync.sources.registry import KINDS
+from sources.fault_server import FaultServer, in_a_thread
 
 MANY = [f"L{number:04}" for number in range(2500)]
 """More than two pages of a file."""
@@ -51,6 +54,8 @@ class Place(Protocol):
 
     def lose(self) -> None:
         """Let all of it go away: no folder, nobody who answers."""
+
+    def close(self) -> None: ...
 
 
 class FolderPlace:
@@ -75,6 +80,9 @@ class FolderPlace:
     def lose(self) -> None:
         shutil.rmtree(self.path)
 
+    def close(self) -> None:
+        pass
+
 
 class FilePlace(FolderPlace):
     location = "*"
@@ -83,7 +91,37 @@ class FilePlace(FolderPlace):
         return opened(folder.FILE, path=str(self.file))
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"folder": FolderPlace, "file": FilePlace}
+class FakePlace:
+    """A service over HTTP, in a thread of its own."""
+
+    location = "10001"
+
+    def __init__(self, _: Path) -> None:
+        self._server = FaultServer({}, page_size=1000)
+        self._serving = contextlib.ExitStack()
+        self._serving.enter_context(in_a_thread(self._server))
+        self.put("L1")
+
+    def opened(self) -> Source:
+        settings = FakeSettings(url=self._server.address, page_size=self._server.page_size)
+        return FakeSource("fake", settings, None, OpenGate(), sleep=at_once)
+
+    def put(self, *keys: str, announced: int | None = None) -> None:
+        self._server.listings = {key: a_listing(key) for key in keys}
+        self._server.announced = announced
+
+    def lose(self) -> None:
+        self._serving.close()
+
+    def close(self) -> None:
+        self._serving.close()
+
+
+async def at_once(_: float) -> None:
+    """A sleep of the virtual kind."""
+
+
+PLACES: dict[str, Callable[[Path], Place]] = {"folder": FolderPlace, "file": FilePlace, "fake": FakePlace}
 
 
 def opened(kind: Kind, **settings: Any) -> Source:
@@ -91,8 +129,10 @@ def opened(kind: Kind, **settings: Any) -> Source:
 
 
 @pytest.fixture(params=sorted(PLACES))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return PLACES[request.param](tmp_path)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    place = PLACES[request.param](tmp_path)
+    yield place
+    place.close()
 
 
 @pytest.fixture
@@ -101,6 +141,16 @@ async def source(place: Place) -> AsyncIterator[Source]:
     yield source
     await source.close()
     await source.close()  # closing twice is closing once
+
+
+@contextlib.asynccontextmanager
+async def reopened(place: Place) -> AsyncIterator[Source]:
+    """Lend the source as another process opens it."""
+    source = place.opened()
+    try:
+        yield source
+    finally:
+        await source.close()
 
 
 async def read(reading: Reading) -> tuple[list[Page], SourceBroken | None]:
@@ -189,8 +239,8 @@ async def test_pass_goes_on_behind_each_of_its_pages_and_knows_what_it_has_seen(
     assert len(pages) > 1
     for number, page in enumerate(pages, start=1):
         checkpoint: Checkpoint = orjson.loads(orjson.dumps(dict(page.checkpoint)))  # as the database keeps it
-        reading = place.opened().read(place.location, checkpoint)
-        rest, broken = await read(reading)
+        async with reopened(place) as another:
+            rest, broken = await read(reading := another.read(place.location, checkpoint))
         assert broken is None
         assert sorted(keys_of(pages[:number]) + keys_of(rest)) == MANY
         assert reading.outcome is not None
@@ -201,8 +251,8 @@ async def test_resumed_pass_over_something_else_is_not_complete(source: Source, 
     place.put(*MANY)
     pages, _ = await read(source.read(place.location))
     place.put(*MANY[:1100])
-    reading = place.opened().read(place.location, pages[0].checkpoint)
-    await read(reading)
+    async with reopened(place) as another:
+        await read(reading := another.read(place.location, pages[0].checkpoint))
     assert reading.outcome is not None
     assert reading.outcome.kind != "complete"
 
@@ -250,7 +300,8 @@ async def test_look_up_of_a_source_that_is_away_is_unknown(source: Source, place
 async def test_same_delivery_is_known_again_and_another_is_not(source: Source, place: Place) -> None:
     place.put(*MANY[:3])
     once = await asyncio.to_thread(lambda: source.read(place.location).delivery)
-    again = await asyncio.to_thread(lambda: place.opened().read(place.location).delivery)
+    async with reopened(place) as another:
+        again = await asyncio.to_thread(lambda: another.read(place.location).delivery)
     place.put(*MANY[:4])
     other = await asyncio.to_thread(lambda: source.read(place.location).delivery)
     assert once == again

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import folder
+from . import fake, folder
 from .kinds import Kind
 
-_ALL: tuple[Kind, ...] = (folder.FILE, folder.FOLDER)
+_ALL: tuple[Kind, ...] = (folder.FILE, folder.FOLDER, fake.KIND)
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

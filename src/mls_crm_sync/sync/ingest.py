@@ -153,7 +153,8 @@ async def read_share(
                     short = page.short
                     await writer.take(page)
         except SourceBroken as broken:
-            error = broken
+            error = broken.with_traceback(None)  # with its frames all that was read of a page would stay in memory
+            error.__context__ = error.__cause__ = None
             log.warning("delivery_broken", run_id=held.run_id, reason=broken.reason)
         await writer.finish()
     return Part(writer.tally, error, short)
