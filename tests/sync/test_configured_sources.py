@@ -18,6 +18,7 @@ from mls_crm_sync.sources.kinds import Kind, Opening, Settings
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync import passes, sources
 from mls_crm_sync.sync.sealing import Sealer, new_key
+from sources.fault_server import FaultServer
 
 SECRET = "s3cr3t-canary"  # noqa: S105 # looked for where it must not be
 
@@ -90,6 +91,38 @@ async def test_name_is_taken_once(db: Database) -> None:
         await add(db, settings={"path": "/other"})
     (kept,) = await sources.every(db, Sealer())
     assert kept.settings == {"path": "/srv/x"}
+
+
+async def test_pace_is_the_kinds_until_somebody_says_otherwise(db: Database) -> None:
+    fake: dict[str, Any] = {"kind": "fake", "settings": {"url": "http://127.0.0.1:9"}}
+    made = await add(db, "f", **fake)
+    assert (made.limits, made.request_delay) == ({"second": 10}, 0)
+    changed = await sources.change(db, Sealer(), "f", limits={"hour": 7}, request_delay=2.5)
+    assert (changed.limits, changed.request_delay) == ({"hour": 7}, 2.5)
+    assert (await sources.change(db, Sealer(), "f", default=True)).limits == {"hour": 7}
+    for member, given in (("limits.week", {"limits": {"week": 1}}), ("request_delay", {"request_delay": 99.0})):
+        with pytest.raises(InvalidInput) as refused:
+            await add(db, "g", **fake, **given)
+        assert refused.value.member == member
+    with pytest.raises(InvalidInput, match="not asked over a network"):
+        await add(db, "g", limits={"hour": 1})
+
+
+async def test_source_that_is_set_up_is_asked_through_its_budget(db: Database, conn: Connection) -> None:
+    async with FaultServer({"L1": a_listing()}).serving() as world:
+        await add(db, "f", kind="fake", settings={"url": world.address}, limits={"day": 2})
+        async with sources.opened(db, Sealer(), "f", Normaliser()) as opened:
+            result = await passes.read_location(db, opened.reader, opened.source, "10001")
+            assert result is not None
+            assert result.end.outcome == "complete"
+            world.fault = "503"
+            result = await passes.read_location(db, opened.reader, opened.source, "10001")
+            assert result is not None
+            assert result.end.outcome == "rate_limited", "the day's budget is spent by the first attempt"
+    assert [row["bytes"] > 100 for row in await conn.fetch("SELECT bytes FROM source_requests ORDER BY at")] == [
+        True, False,
+    ]  # fmt: skip
+    assert await conn.fetchval("SELECT failures FROM source_budgets") == 1
 
 
 async def test_change_keeps_what_is_not_named(db: Database) -> None:

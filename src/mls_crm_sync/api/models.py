@@ -31,6 +31,7 @@ Text = Annotated[str, Field(max_length=100_000)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Flag = Annotated[bool, Field(strict=True)]  # "no" is a text, not a false
 Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]  # true is no number, "3" neither
+Seconds = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False)]
 Facts = dict[str, Any]
 
 
@@ -513,12 +514,16 @@ class SourceNew(Request):
     settings: Facts = Field(default_factory=dict)
     secret: Text | None = None
     default: Flag | None = None
+    limits: dict[str, Whole] | None = None
+    request_delay: Seconds | None = None
 
 
 class SourceChange(Request):
     settings: Facts | None = None
     secret: Text | None = None
     default: Flag | None = None
+    limits: dict[str, Whole] | None = None
+    request_delay: Seconds | None = None
 
 
 class SourceView(BaseModel):
@@ -530,6 +535,9 @@ class SourceView(BaseModel):
     has_secret: bool
     secret_readable: bool | None
     is_default: bool
+    limits: dict[str, int]
+    request_delay: float
+    left_alone_until: Instant | None  # after so many failures in a row
     made_at: Instant
     changed_at: Instant
 

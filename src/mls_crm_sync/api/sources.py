@@ -42,8 +42,9 @@ async def list_sources(here: Here) -> models.Page[models.SourceView]:
 async def add_source(here: Here, body: models.SourceNew) -> models.SourceView:
     """Set a source up. Its secret is sealed and never shown again; the first source becomes the default."""
     added = await sources.add(
-        here.db, here.sealer, body.name, body.kind, body.settings, secret=body.secret, default=body.default
-    )
+        here.db, here.sealer, body.name, body.kind, body.settings, secret=body.secret, default=body.default,
+        limits=body.limits, request_delay=body.request_delay,
+    )  # fmt: skip
     return models.SourceView.of(added)
 
 
@@ -51,8 +52,9 @@ async def add_source(here: Here, body: models.SourceNew) -> models.SourceView:
 async def change_source(here: Here, id: Id, body: models.SourceChange) -> models.SourceView:  # noqa: A002 # the path's word
     """Change the settings that are named (null: as its kind has it), the secret, or which one is the default."""
     changed = await sources.change(
-        here.db, here.sealer, _known(id), settings=body.settings, secret=body.secret, default=body.default
-    )
+        here.db, here.sealer, _known(id), settings=body.settings, secret=body.secret, default=body.default,
+        limits=body.limits, request_delay=body.request_delay,
+    )  # fmt: skip
     return models.SourceView.of(changed)
 
 

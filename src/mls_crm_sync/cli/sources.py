@@ -25,6 +25,11 @@ Set = Annotated[
 SecretFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="The file whose first line is the secret; - is standard input.")
 ]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(metavar="WINDOW=NUMBER", help="Requests a second, minute, hour, day, or bytes_minute ...; repeat."),
+]
+Delay = Annotated[float | None, typer.Option(min=0, max=60, help="Least seconds between two requests.")]
 Default = Annotated[bool | None, typer.Option("--default/--no-default", help="Read where no source is named.")]
 
 
@@ -35,25 +40,42 @@ def add(
     set_: Set = None,
     secret_file: SecretFile = None,
     default: Default = None,
+    limit: Limit = None,
+    request_delay: Delay = None,
 ) -> None:
     """Set a source up; the first one becomes the default."""
     from mls_crm_sync.sync import sources
 
     settings = {key: value for key, value in _settings(set_).items() if value is not None}
     secret = _secret(secret_file)
-    added = with_database(lambda db: sources.add(db, sealer(), name, kind, settings, secret=secret, default=default))
+    added = with_database(
+        lambda db: sources.add(
+            db, sealer(), name, kind, settings, secret=secret, default=default,
+            limits=_limits(limit), request_delay=request_delay,
+        )
+    )  # fmt: skip
     _say("added", added)
 
 
 @app.command()
-def change(name: Name, set_: Set = None, secret_file: SecretFile = None, default: Default = None) -> None:
+def change(
+    name: Name,
+    set_: Set = None,
+    secret_file: SecretFile = None,
+    default: Default = None,
+    limit: Limit = None,
+    request_delay: Delay = None,
+) -> None:
     """Change settings, the secret, or which one is the default; what is not named stays."""
     from mls_crm_sync.sync import sources
 
     secret = _secret(secret_file)
     changed = with_database(
-        lambda db: sources.change(db, sealer(), name, settings=_settings(set_), secret=secret, default=default)
-    )
+        lambda db: sources.change(
+            db, sealer(), name, settings=_settings(set_), secret=secret, default=default,
+            limits=_limits(limit), request_delay=request_delay,
+        )
+    )  # fmt: skip
     _say("changed", changed)
 
 
@@ -90,8 +112,12 @@ def list_(json: Annotated[bool, typer.Option("--json", help="One line of JSON a 
         for one in found:
             json_line(asdict(one))
         return
-    shown = ("name", "kind", "settings", "default", "secret")
-    table("Sources", shown, [[one.name, one.kind, one.settings, _flag(one.is_default), _told(one)] for one in found])
+    shown = ("name", "kind", "settings", "default", "secret", "limits", "left alone until")
+    rows = [
+        [one.name, one.kind, one.settings, _flag(one.is_default), _told(one), one.limits or "", one.left_alone_until]
+        for one in found
+    ]
+    table("Sources", shown, rows)
 
 
 @app.command()
@@ -134,6 +160,17 @@ def _settings(said: list[str] | None) -> dict[str, Any]:
             raise options.bad("--set", f"{one!r} is not SETTING=VALUE")
         found[key] = value or None
     return found
+
+
+def _limits(said: list[str] | None) -> dict[str, int] | None:
+    """Return `--limit`s; `sync` knows their names."""
+    found = {}
+    for one in said or ():
+        name, _, number = one.partition("=")
+        if not number.isascii() or not number.isdigit():
+            raise options.bad("--limit", f"{one!r} is not WINDOW=NUMBER")
+        found[name] = int(number)
+    return found or None
 
 
 def _secret(file: str | None) -> str | None:

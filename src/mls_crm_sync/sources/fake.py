@@ -254,4 +254,12 @@ def _opens(opening: Opening) -> FakeSource:
     return FakeSource(opening.name, opening.settings, opening.secret, opening.gate)
 
 
-KIND = Kind("fake", "A plain paged service, for trials and tests", FakeSettings, _opens, credential="optional")
+KIND = Kind(
+    "fake",
+    "A plain paged service, for trials and tests",
+    FakeSettings,
+    _opens,
+    credential="optional",
+    limits={"second": 10},
+    network=True,
+)

@@ -120,8 +120,7 @@ class JsonClient:
         attempts, waits = 0, 0
         while True:
             try:
-                async with asyncio.timeout(self._limits.deadline):
-                    return await self._asked(url, statuses=statuses)
+                return await self._asked(url, statuses=statuses)
             except _Limited as limited:
                 waits += 1
                 seconds = self._backoff(waits) if limited.seconds is None else limited.seconds
@@ -137,8 +136,8 @@ class JsonClient:
     async def _asked(self, url: str, *, statuses: Collection[int]) -> Got:
         for _ in range(self._limits.redirects + 1):
             async with self._gate.request() as request:
-                try:
-                    async with self._client.stream("GET", url) as response:
+                try:  # the wait for our turn does not count
+                    async with asyncio.timeout(self._limits.deadline), self._client.stream("GET", url) as response:
                         if not response.has_redirect_location:
                             return await self._read(response, request, statuses=statuses)
                         url = self._own(response.url.join(response.headers["location"]), "a redirect leads")

@@ -51,3 +51,4 @@ class Kind:
     credential: Literal["none", "optional", "needed"] = "none"  # one secret text: a token, a password
     limits: Mapping[str, int] = field(default_factory=dict)  # unless the operator says otherwise; see sync/budgets.py
     request_delay: float = 0.0  # seconds between the starts of two requests
+    network: bool = False  # asked over a network: through a gate, by a budget

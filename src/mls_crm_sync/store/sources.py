@@ -1,12 +1,13 @@
 """The sources that somebody has set up; a secret is here as it was sealed, and can be opened by nobody here.
 
-Rows: name, kind, settings (an object), sealed_secret (bytes or None), is_default, made_at, changed_at (UTC).
+Rows: name, kind, settings (an object), sealed_secret (bytes or None), is_default, limits (an object or None),
+request_delay (seconds or None), made_at, changed_at, open_until (UTC; until when its breaker leaves it alone, or None).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mls_crm_sync.core.errors import SourceExists, SourceNotFound
 
@@ -21,22 +22,28 @@ async def lock(conn: Connection) -> None:
     await conn.execute(_SQL["lock"])
 
 
-async def insert(
-    conn: Connection, name: str, kind: str, settings: Mapping[str, Any], sealed: bytes | None, *, is_default: bool
-) -> None:
+class Setup(NamedTuple):
+    """What somebody says of a source."""
+
+    settings: Mapping[str, Any]
+    sealed_secret: bytes | None
+    is_default: bool
+    limits: Mapping[str, int] | None
+    request_delay: float | None
+
+
+async def insert(conn: Connection, name: str, kind: str, setup: Setup) -> None:
     """Raises SourceExists."""
-    if is_default:
+    if setup.is_default:
         await conn.execute(_SQL["no_default"], name)
-    if await conn.fetchval(_SQL["insert"], name, kind, settings, sealed, is_default) is None:
+    if await conn.fetchval(_SQL["insert"], name, kind, *setup) is None:
         raise SourceExists(name)
 
 
-async def update(
-    conn: Connection, name: str, settings: Mapping[str, Any], sealed: bytes | None, *, is_default: bool
-) -> None:
-    if is_default:
+async def update(conn: Connection, name: str, setup: Setup) -> None:
+    if setup.is_default:
         await conn.execute(_SQL["no_default"], name)
-    await conn.execute(_SQL["update"], name, settings, sealed, is_default)
+    await conn.execute(_SQL["update"], name, *setup)
 
 
 async def delete(conn: Connection, name: str) -> None:

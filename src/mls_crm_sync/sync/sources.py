@@ -13,12 +13,15 @@ from pydantic import ValidationError
 
 from mls_crm_sync.core.errors import InvalidInput, SourceNotFound
 from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.core.pacing import budget_of
 from mls_crm_sync.sources.base import Check, OpenGate, Source
 from mls_crm_sync.sources.kinds import Kind, Opening, Settings
 from mls_crm_sync.sources.registry import KINDS
 from mls_crm_sync.store import sources
 from mls_crm_sync.store.database import Database, Row
+from mls_crm_sync.store.sources import Setup
 
+from .budgets import DatabaseGate
 from .recognise import Reader, checked_name
 from .sealing import Sealer
 
@@ -33,6 +36,9 @@ class Configured:
     has_secret: bool
     secret_readable: bool | None
     is_default: bool
+    limits: Mapping[str, int]
+    request_delay: float
+    left_alone_until: datetime | None  # by its breaker, after so many failures in a row; UTC
     made_at: datetime
     changed_at: datetime
 
@@ -55,8 +61,12 @@ async def add(
     *,
     secret: str | None = None,
     default: bool | None = None,
+    limits: Mapping[str, int] | None = None,
+    request_delay: float | None = None,
 ) -> Configured:
     """Set a source up; the first one becomes the default, unless `default` says otherwise.
+
+    `limits` and `request_delay` (seconds) are how fast it may be asked (`core/pacing.py`), instead of its kind's.
 
     Raises InvalidInput, SourceExists, and SetupError where a secret cannot be sealed.
     """
@@ -64,11 +74,12 @@ async def add(
     found = _kind(kind)
     checked = _checked(found, settings)
     sealed = _sealed(found, sealer, name, secret)
+    _check_pace(found, limits, request_delay)
     async with db.transaction() as conn:
         await sources.lock(conn)
         if default is None:
             default = await sources.default(conn) is None
-        await sources.insert(conn, name, kind, checked, sealed, is_default=default)
+        await sources.insert(conn, name, kind, Setup(checked, sealed, default, limits, request_delay))
         return _shown(sealer, await sources.one(conn, name))
 
 
@@ -80,6 +91,8 @@ async def change(
     settings: Mapping[str, Any] | None = None,
     secret: str | None = None,
     default: bool | None = None,
+    limits: Mapping[str, int] | None = None,
+    request_delay: float | None = None,
 ) -> Configured:
     """Change what is given; a setting that is null goes back to what its kind has. Raises as `add`, SourceNotFound."""
     async with db.transaction() as conn:
@@ -89,8 +102,15 @@ async def change(
         merged = {**row["settings"], **(settings or {})}
         checked = _checked(kind, {key: value for key, value in merged.items() if value is not None})
         sealed = row["sealed_secret"] if secret is None else _sealed(kind, sealer, name, secret)
-        is_default = row["is_default"] if default is None else default
-        await sources.update(conn, name, checked, sealed, is_default=is_default)
+        _check_pace(kind, limits, request_delay)
+        setup = Setup(
+            checked,
+            sealed,
+            row["is_default"] if default is None else default,
+            row["limits"] if limits is None else limits,
+            row["request_delay"] if request_delay is None else request_delay,
+        )
+        await sources.update(conn, name, setup)
         return _shown(sealer, await sources.one(conn, name))
 
 
@@ -125,7 +145,8 @@ async def opened(db: Database, sealer: Sealer, name: str | None, normaliser: Nor
     settings = _validated(kind, row["settings"])
     sealed = row["sealed_secret"]
     secret = sealer.open(name, sealed) if sealed is not None else None
-    source = kind.opens(Opening(name, settings, secret, OpenGate()))
+    gate = DatabaseGate(db, name, *_pace(kind, row)) if kind.network else OpenGate()
+    source = kind.opens(Opening(name, settings, secret, gate))
     zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
     try:
         yield Opened(name, source, Reader(name, normaliser, time_zone=zone))
@@ -174,8 +195,23 @@ def _sealed(kind: Kind, sealer: Sealer, name: str, secret: str | None) -> bytes 
     return sealer.seal(name, secret)
 
 
+def _check_pace(kind: Kind, limits: Mapping[str, int] | None, request_delay: float | None) -> None:
+    """Raises InvalidInput that names the member."""
+    budget_of(limits or {}, request_delay or 0)
+    if not kind.network and (limits or request_delay):
+        member = "limits" if limits else "request_delay"
+        raise InvalidInput(member, f"a source of the kind {kind.name} is not asked over a network")
+
+
+def _pace(kind: Kind, row: Row) -> tuple[Mapping[str, int], float]:
+    """Return limits and delay: what was said, else the kind's."""
+    limits, delay = row["limits"], row["request_delay"]
+    return kind.limits if limits is None else limits, kind.request_delay if delay is None else delay
+
+
 def _shown(sealer: Sealer, row: Row) -> Configured:
     sealed = row["sealed_secret"]
+    limits, delay = _pace(_kind(row["kind"]), row)
     return Configured(
         name=row["name"],
         kind=row["kind"],
@@ -183,6 +219,9 @@ def _shown(sealer: Sealer, row: Row) -> Configured:
         has_secret=sealed is not None,
         secret_readable=None if sealed is None else sealer.opens(row["name"], sealed),
         is_default=row["is_default"],
+        limits=limits,
+        request_delay=delay,
+        left_alone_until=row["open_until"],
         made_at=row["made_at"],
         changed_at=row["changed_at"],
     )

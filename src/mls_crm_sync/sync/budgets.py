@@ -1,0 +1,135 @@
+"""The gate that all processes go through to a source, at the pace they have together.
+
+A start is reserved in a short transaction under the source's lock, by the database's clock; whoever has one waits for
+it outside of any transaction. What was reserved counts, whatever becomes of its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+
+from mls_crm_sync.core import pacing
+from mls_crm_sync.core.errors import RateLimited, SourceUnavailable
+from mls_crm_sync.core.pacing import Breaker
+from mls_crm_sync.sources.base import Request
+from mls_crm_sync.store import budgets, events
+from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.store.events import Event
+
+log = structlog.get_logger()
+PATIENCE = timedelta(minutes=20)
+"""A longer wait ends the pass, so that its run says why; a request waits this long at most."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request: what its caller tells of it is written down when its block ends."""
+
+    request_id: int
+    size: int = 0
+    end: Callable[[Breaker, datetime, float], Breaker] | None = None
+
+    def count(self, size: int) -> None:
+        self.size += size
+
+    def answered(self) -> None:
+        self.end = lambda before, _now, _jitter: pacing.answered(before)
+
+    def limited(self, retry_after: float | None) -> None:
+        self.end = lambda before, now, jitter: pacing.limited(before, now, retry_after, jitter)
+
+    def failed(self) -> None:
+        self.end = pacing.failed
+
+
+class DatabaseGate:
+    """Lets requests to a source through, by the budget that all processes share in the database.
+
+    `sleep` (seconds), `jitter` (0 up to 1) and `clock` (UTC; the database's unless given) are there to be replaced.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        source: str,
+        limits: Mapping[str, int],
+        request_delay: float = 0.0,
+        *,
+        patience: timedelta = PATIENCE,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Raises InvalidInput for limits that cannot be."""
+        self._db = db
+        self._source = source
+        self._budget = pacing.budget_of(limits, request_delay)
+        self._patience = patience
+        self._sleep = sleep
+        self._jitter = jitter
+        self._clock = clock
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[Request]:
+        """Wait for our turn. Raises RateLimited or SourceUnavailable where that would be longer than our patience."""
+        request_id, wait = await self._db.retrying(self._reserve)
+        await self._sleep(wait)
+        asked = _Asked(request_id)
+        try:
+            yield asked
+        finally:
+            await asyncio.shield(self._db.retrying(partial(self._note, asked)))
+
+    async def _reserve(self, conn: Connection) -> tuple[int, float]:
+        breaker = await budgets.lock(conn, self._source)
+        now = await self._now(conn)
+        shut = breaker.shut_until(now)
+        if shut is not None:
+            raise SourceUnavailable(
+                "breaker_open",
+                f"{self._source} failed {breaker.failures} times in a row and is left alone until {shut:%H:%M:%S} UTC",
+                hint="look whether the source has an outage; it is tried again by itself",
+            )
+        marks = await budgets.marks(conn, self._source, self._budget, now)
+        start = pacing.next_start(now, self._budget, breaker, marks)
+        if start - now > self._patience:
+            raise RateLimited(
+                "budget_spent",
+                f"{self._source} may be asked again at {start:%Y-%m-%d %H:%M:%S} UTC",
+                hint="raise its limits if its provider allows more, or read it less often",
+            )
+        if breaker.open:
+            await budgets.update(conn, self._source, replace(breaker, probe_until=start + pacing.PROBE))
+        request_id = await budgets.reserve(conn, self._source, start, forget=now - self._budget.memory)
+        return request_id, (start - now).total_seconds()
+
+    async def _note(self, asked: _Asked, conn: Connection) -> None:
+        """Write down what became of a request. Of one that told nothing, only that it no longer probes."""
+        before = await budgets.lock(conn, self._source)
+        if asked.size:
+            await budgets.count(conn, asked.request_id, asked.size)
+        now = await self._now(conn)
+        end = asked.end or _gave_up
+        after = end(before, now, self._jitter())
+        if after == before:
+            return
+        await budgets.update(conn, self._source, after)
+        if before.open != after.open:
+            word = "source.degraded" if after.open else "source.recovered"
+            log.warning(word, source=self._source, failures=before.failures)
+            await events.append(conn, [Event(word, source=self._source)])
+
+    async def _now(self, conn: Connection) -> datetime:
+        return self._clock() if self._clock is not None else await budgets.now(conn)
+
+
+def _gave_up(before: Breaker, _now: datetime, _jitter: float) -> Breaker:
+    return replace(before, probe_until=None)
