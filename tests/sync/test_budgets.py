@@ -7,6 +7,7 @@ import heapq
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ async def test_four_workers_never_exceed_any_budget_over_a_restart_and_lose_litt
                 request.answered()
 
     await clock.live(*(worker(50) for _ in range(4)))
-    starts.append(await killed_after_its_turn(db, clock, limits, delay))
+    await clock.live(killed_after_its_turn(a_gate(db, clock, limits, delay), clock, starts))
     await clock.live(*(worker(25) for _ in range(4)))
 
     starts.sort()
@@ -104,11 +105,25 @@ async def test_four_workers_never_exceed_any_budget_over_a_restart_and_lose_litt
     assert await conn.fetchval("SELECT sum(bytes) FROM source_requests WHERE at > $1", starts[0]) >= 150_000
 
 
-async def killed_after_its_turn(db: Database, clock: Clock, limits: dict[str, int], delay: float) -> datetime:
+async def killed_after_its_turn(gate: DatabaseGate, clock: Clock, starts: list[datetime]) -> None:
     """A process that dies after its request was let through: nobody tells what became of it."""
-    request_id, wait = await db.retrying(a_gate(db, clock, limits, delay)._reserve)
-    assert request_id
-    return clock.now + timedelta(seconds=wait)
+    while isinstance(turn := await gate._db.retrying(partial(gate._turn, gate._patience)), timedelta):
+        await clock.sleep(turn.total_seconds())
+    starts.append(clock.now)
+
+
+async def test_who_waits_already_obeys_what_the_source_says_meanwhile(db: Database) -> None:
+    clock, started = Clock(), {}
+
+    async def asks(name: str, first: float) -> None:
+        await clock.sleep(first)
+        async with a_gate(db, clock, {"minute": 1}).request() as request:
+            started[name] = (clock.now - NOON).total_seconds()
+            await clock.sleep(30)
+            request.limited(300.0) if name == "first" else request.answered()
+
+    await clock.live(asks("first", 0), asks("second", 1))
+    assert started == {"first": 0, "second": 330}
 
 
 async def test_bytes_are_a_budget_whose_overdraft_is_waited_for(db: Database) -> None:
@@ -212,7 +227,7 @@ async def test_probe_of_a_dead_process_is_not_waited_for_for_ever(db: Database) 
     clock = Clock()
     await fail(db, clock, 5)
     clock.now += timedelta(minutes=1)
-    await db.retrying(a_gate(db, clock)._reserve)
+    await killed_after_its_turn(a_gate(db, clock), clock, [])
     with pytest.raises(SourceUnavailable):
         await fail(db, clock, 1)
     clock.now += pacing.PROBE
@@ -233,7 +248,9 @@ async def test_probe_that_told_nothing_makes_room_for_the_next_one(db: Database)
 
 async def test_real_clock_is_the_databases(db: Database, conn: Connection) -> None:
     gate = DatabaseGate(db, "mls", {"second": 5})
+    starts = []
     for _ in range(6):
         async with gate.request() as request:
             request.answered()
-    assert await conn.fetchval("SELECT max(at) - min(at) FROM source_requests") >= timedelta(seconds=1)
+        starts.append(await conn.fetchval("SELECT max(at) FROM source_requests"))
+    assert timedelta(seconds=1) <= starts[5] - starts[0]

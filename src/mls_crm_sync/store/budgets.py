@@ -39,10 +39,10 @@ async def marks(conn: Connection, source: str, budget: Budget, now: datetime) ->
     return Marks(latest, nth, spent)
 
 
-async def reserve(conn: Connection, source: str, at: datetime, *, forget: datetime) -> int:
+async def begin(conn: Connection, source: str, at: datetime, *, forget: datetime) -> int:
     """Note a start, and forget those before `forget`; return the request's id."""
     await conn.execute(_SQL["forget"], source, forget)
-    request_id: int = await conn.fetchval(_SQL["reserve"], source, at)
+    request_id: int = await conn.fetchval(_SQL["begin"], source, at)
     return request_id
 
 

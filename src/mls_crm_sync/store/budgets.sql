@@ -20,7 +20,7 @@ SELECT max(at) FROM (
     FROM source_requests WHERE source = $1 AND at > $2
 ) AS back WHERE so_far >= $3
 
--- name: reserve
+-- name: begin
 INSERT INTO source_requests (source, at) VALUES ($1, $2) RETURNING request_id
 
 -- name: count

@@ -1,7 +1,8 @@
 """The gate that all processes go through to a source, at the pace they have together.
 
-A start is reserved in a short transaction under the source's lock, by the database's clock; whoever has one waits for
-it outside of any transaction. What was reserved counts, whatever becomes of its process.
+Whether a request may start now is looked at under the source's lock, by the database's clock, and noted in the same
+short transaction; who has to wait does so without a connection, and looks again. So what a source asks for holds for
+those who wait already, and a start counts, whatever becomes of its process.
 """
 
 from __future__ import annotations
@@ -80,15 +81,18 @@ class DatabaseGate:
     @asynccontextmanager
     async def request(self) -> AsyncIterator[Request]:
         """Wait for our turn. Raises RateLimited or SourceUnavailable where that would be longer than our patience."""
-        request_id, wait = await self._db.retrying(self._reserve)
-        await self._sleep(wait)
-        asked = _Asked(request_id)
+        waited = timedelta(0)
+        while isinstance(turn := await self._db.retrying(partial(self._turn, self._patience - waited)), timedelta):
+            await self._sleep(turn.total_seconds())
+            waited += turn
+        asked = _Asked(turn)
         try:
             yield asked
         finally:
             await asyncio.shield(self._db.retrying(partial(self._note, asked)))
 
-    async def _reserve(self, conn: Connection) -> tuple[int, float]:
+    async def _turn(self, patience: timedelta, conn: Connection) -> int | timedelta:
+        """Note a start that may be now and return the request's id, or return how long it has to wait."""
         breaker = await budgets.lock(conn, self._source)
         now = await self._now(conn)
         shut = breaker.shut_until(now)
@@ -100,16 +104,17 @@ class DatabaseGate:
             )
         marks = await budgets.marks(conn, self._source, self._budget, now)
         start = pacing.next_start(now, self._budget, breaker, marks)
-        if start - now > self._patience:
+        if start - now > patience:
             raise RateLimited(
                 "budget_spent",
                 f"{self._source} may be asked again at {start:%Y-%m-%d %H:%M:%S} UTC",
                 hint="raise its limits if its provider allows more, or read it less often",
             )
+        if start > now:
+            return start - now
         if breaker.open:
-            await budgets.update(conn, self._source, replace(breaker, probe_until=start + pacing.PROBE))
-        request_id = await budgets.reserve(conn, self._source, start, forget=now - self._budget.memory)
-        return request_id, (start - now).total_seconds()
+            await budgets.update(conn, self._source, replace(breaker, probe_until=now + pacing.PROBE))
+        return await budgets.begin(conn, self._source, now, forget=now - self._budget.memory)
 
     async def _note(self, asked: _Asked, conn: Connection) -> None:
         """Write down what became of a request. Of one that told nothing, only that it no longer probes."""

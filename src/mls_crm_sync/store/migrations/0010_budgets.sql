@@ -2,12 +2,12 @@
 CREATE TABLE source_requests (
     request_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source     text COLLATE "C" NOT NULL,
-    at         timestamptz NOT NULL,              -- when it may start; a process may still be waiting for it
+    at         timestamptz NOT NULL,              -- when it started
     bytes      bigint NOT NULL DEFAULT 0
 );
 CREATE INDEX source_requests_log ON source_requests (source, at DESC) INCLUDE (bytes);
 
--- A row for each source that was ever asked; its lock is the turn of whoever reserves a start.
+-- A row for each source that was ever asked; its lock is the turn of whoever looks whether it may start.
 CREATE TABLE source_budgets (
     source      text COLLATE "C" PRIMARY KEY,
     failures    int NOT NULL DEFAULT 0,
