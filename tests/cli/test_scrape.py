@@ -27,7 +27,7 @@ def test_folder_is_set_up_checked_and_read(run: Run, tmp_path: Path) -> None:
     (folder / "11216.jsonl").write_bytes(json_lines(a_listing("A"), a_listing("B")))
     (folder / "11217.json").write_bytes(b'[{"ListingKey": "C"}, {"Lis')
     (folder / "manifest.json").write_text('{"deliveries": [{"file": "11216.jsonl", "records": 2}]}', encoding="utf-8")
-    assert run("sources", "check", "nyc").stdout == "ok: 2 locations, 1 of them with a count in manifest.json\n"
+    assert run("sources", "check", "nyc").stdout == "ok: locations: 2, 1 of them with a count in manifest.json\n"
 
     both = run("scrape", code=1)
     assert both.stdout.startswith("11216: complete (manifest.json announces 2 records, and as many were read)\n")

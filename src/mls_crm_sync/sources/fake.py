@@ -107,7 +107,7 @@ class FakeSource:
             locations = await self.locations()
         except SourceBroken as broken:
             return Check(ok=False, detail=f"{broken.detail}; {broken.hint}")
-        return Check(ok=True, detail=f"{len(locations)} locations")
+        return Check(ok=True, detail=f"locations: {len(locations)}")
 
     async def locations(self) -> Sequence[str]:
         got = await self.client.get(self.client.url("locations"))

@@ -111,7 +111,7 @@ class FolderSource:
         proven = sum(entry is not None for entry in said)
         if not newest:
             return Check(ok=False, detail=f"no delivery lies in {printable(str(self._folder))}; put one there")
-        how = f"{len(newest)} locations, {proven} of them with a count in {MANIFEST}"
+        how = f"locations: {len(newest)}, {proven} of them with a count in {MANIFEST}"
         return Check(ok=True, detail=how if proven else f"{how}: without one no pass is complete, and nothing is gone")
 
     async def locations(self) -> Sequence[str]:
