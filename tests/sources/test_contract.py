@@ -335,7 +335,7 @@ class LyingSource(folder.FolderSource):
 
 async def test_source_that_claims_complete_after_half_is_found_out(tmp_path: Path) -> None:
     place = FolderPlace(tmp_path)
-    liar = LyingSource("liar", folder.FolderSettings(path=str(place.path)))
+    liar = LyingSource(folder.FolderSettings(path=str(place.path)))
     place.put(*MANY)
     with pytest.raises(AssertionError, match="all of them"):
         await shows_all_it_has(liar, place, MANY)

@@ -94,8 +94,7 @@ class FolderSource:
     reads: Literal["location", "feed"] = "location"
     looks_up: LooksUp = "in_delivery"
 
-    def __init__(self, name: str, settings: FolderSettings) -> None:
-        self._name = name
+    def __init__(self, settings: FolderSettings) -> None:
         self._folder = Path(settings.path)
         self._columns = settings.columns
         self._hashed: dict[tuple[Path, tuple[int, int, int]], str] = {}
@@ -192,8 +191,8 @@ class FolderSource:
 class FileSource(FolderSource):
     """One file as a source: whoever delivers puts the newest in its place."""
 
-    def __init__(self, name: str, settings: FileSettings) -> None:
-        super().__init__(name, settings)
+    def __init__(self, settings: FileSettings) -> None:
+        super().__init__(settings)
         self._file = Path(settings.path)
         self._location = settings.location
         self.reads = "feed" if settings.location == "*" else "location"
@@ -345,11 +344,11 @@ def _unreachable(path: Path, error: OSError) -> SourceBroken:
 
 
 def _opens_folder(opening: Opening) -> FolderSource:
-    return FolderSource(opening.name, opening.settings)
+    return FolderSource(opening.settings)
 
 
 def _opens_file(opening: Opening) -> FileSource:
-    return FileSource(opening.name, opening.settings)
+    return FileSource(opening.settings)
 
 
 FOLDER = Kind("folder", "A folder with one file for each location", FolderSettings, _opens_folder)
