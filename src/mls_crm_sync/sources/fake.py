@@ -6,8 +6,9 @@
 
 Listings come in the order of their ListingKey (by code point), each once; every page announces how many the location
 has; `"capped": true` says that the service ends before the location does. So a pass is complete when as many as were
-announced came in order: a page that was missed, came twice or was read while listings moved cannot look like that, and
-where a pass goes on the last key and the count tell as much as all keys would.
+announced came in order: a page that was missed or came twice cannot look like that, and where a pass goes on the last
+key and the count tell as much as all keys would. Its links have to go on behind a key: behind a number, a listing that
+leaves while another one comes can hide a third from a pass. That one pass proves nothing is the table's rule for it.
 """
 
 from __future__ import annotations
