@@ -17,6 +17,7 @@ from . import (
     listings,
     options,
     quarantine,
+    replay,
     scrape,
     serve,
     sources,
@@ -59,6 +60,7 @@ def _root(
 
 app.command("ingest")(ingest.ingest)
 app.command("scrape")(scrape.scrape)
+app.command("replay")(replay.replay)
 app.command("link")(links.link)
 app.command("unlink")(links.unlink)
 app.command("sync")(links.sync)

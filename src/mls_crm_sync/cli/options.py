@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,3 +35,15 @@ def zone(option: str, text: str | None) -> ZoneInfo | None:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:  # a folder of zones, as America, cannot be opened
         raise bad(option, f"{text!r} is no IANA time zone; America/New_York is one") from error
+
+
+def check_can_ask(*, yes: bool) -> None:
+    """Refuse, before anything begins, what has to be asked about where nobody can answer."""
+    if not yes and not sys.stdin.isatty():
+        raise bad("--yes", "there is no terminal to ask on; say --yes, or look first with --dry-run")
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """Go on where a person says yes, or has said so before; else end with exit code 1."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)

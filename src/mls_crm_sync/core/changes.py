@@ -100,6 +100,19 @@ def decide(
     )
 
 
+def renew(
+    stored: Stored, normaliser: Normaliser, *, time_zone: ZoneInfo | None = None, refused: list[str] | None = None
+) -> Decision:
+    """Return what becomes of a listing by today's table alone: every change is `renormalised`. For `decide`, it is what
+    stood there before. Pure.
+
+    The names of the members whose values today's table refuses, and whose stored forms stay, are added to `refused`.
+    """
+    today, changes = _in_todays_form(stored, normaliser, time_zone, refused)
+    text, digest = normaliser.sealed(today)
+    return Decision(Outcome.UNCHANGED, text, digest, stored.modified_at, changes)
+
+
 def diff(before: Mapping[str, Any], after: Mapping[str, Any], normaliser: Normaliser) -> Iterable[Change]:
     """Yield the changes between two normal forms, by field name."""
     differing = [name for name, value in after.items() if before.get(name) != value]
@@ -114,12 +127,12 @@ def _new(incoming: Normalised) -> Decision:
 
 
 def _in_todays_form(
-    stored: Stored, normaliser: Normaliser, time_zone: ZoneInfo | None
+    stored: Stored, normaliser: Normaliser, time_zone: ZoneInfo | None, refused: list[str] | None = None
 ) -> tuple[Mapping[str, Any], tuple[Change, ...]]:
     """Bring what an older normaliser made into today's form, from the payload it was made of."""
     if stored.norm_version == normaliser.version or stored.payload is None:
         return stored.fields, ()
-    today = normaliser.again(stored.payload, stored.fields, time_zone=time_zone)
+    today = normaliser.again(stored.payload, stored.fields, time_zone=time_zone, refused=refused)
     changes = (
         Change(ChangeType.RENORMALISED, name, stored.fields.get(name), today.get(name))
         for name in sorted(stored.fields.keys() | today.keys())

@@ -114,9 +114,17 @@ class Normaliser:
         return PlainReader({name: f for name, f in self._fields.items() if not f.volatile}, time_zone)
 
     def again(
-        self, payload: Mapping[str, Any], stored: Mapping[str, Any], *, time_zone: ZoneInfo | None = None
+        self,
+        payload: Mapping[str, Any],
+        stored: Mapping[str, Any],
+        *,
+        time_zone: ZoneInfo | None = None,
+        refused: list[str] | None = None,
     ) -> dict[str, Any]:
-        """Return the facts of a stored payload by this table; a value that it refuses keeps its `stored` form."""
+        """Return the facts of a stored payload by this table; a value that it refuses keeps its `stored` form.
+
+        The names of the members whose values it refuses are added to `refused`.
+        """
         context = Context(time_zone)
         fields: dict[str, Any] = {}
         for name, value in payload.items():
@@ -127,6 +135,8 @@ class Normaliser:
                 form = _normal(field, value, context)
             except RecordRejected:
                 form = stored.get(name)
+                if refused is not None:
+                    refused.append(name)
             if form is not None:
                 fields[name] = form
         return fields

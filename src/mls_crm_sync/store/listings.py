@@ -15,7 +15,7 @@ import orjson
 
 from mls_crm_sync.core.canonical import text_in
 from mls_crm_sync.core.changes import Change, ChangeType, Stored
-from mls_crm_sync.core.errors import ListingNotFound
+from mls_crm_sync.core.errors import ListingNotFound, RecordRejected
 from mls_crm_sync.core.listing import normalise_facts
 
 from . import payloads
@@ -74,6 +74,7 @@ class StoredListing(NamedTuple):
     facts: Stored
     last_changed_at: datetime
     packed: bytes | None  # its payload; unpacked in `facts` where another normaliser made them
+    unreadable: RecordRejected | None = None  # why its payload, of another normaliser's, cannot be unpacked there
 
 
 class ListingWrite(NamedTuple):
@@ -247,6 +248,34 @@ async def update_payloads(conn: Connection, listings: Sequence[ListingWrite]) ->
         await conn.execute(_SQL["update_payloads"], ids, packed, payloads.CODEC)
 
 
+class Outdated(NamedTuple):
+    """A listing that is stored in the form of another normaliser."""
+
+    property_id: str
+    source_key: str
+
+
+async def count_outdated(conn: Connection, norm_version: str) -> dict[str, int]:
+    """Return how many listings another normaliser than today's has stored, by source; purged ones have no form."""
+    return {row["source"]: row["count"] for row in await conn.fetch(_SQL["count_outdated"], norm_version)}
+
+
+async def outdated(conn: Connection, norm_version: str, source: str, *, after: str, limit: int) -> list[Outdated]:
+    """Return at most `limit` of a source's listings of another normaliser whose id is after `after`, by id."""
+    return [Outdated(*row) for row in await conn.fetch(_SQL["outdated"], norm_version, source, after, limit)]
+
+
+async def renew(conn: Connection, listings: Sequence[ListingWrite]) -> None:
+    """Write the facts of locked listings in today's form: no news, so `last_changed_at` and the payload stay."""
+    if listings:
+        await conn.execute(
+            _SQL["renew_listings"],
+            [w.property_id for w in listings],
+            [w.text.decode() for w in listings],
+            *zip(*(w.searched for w in listings), strict=True),
+        )
+
+
 async def update_states(conn: Connection, norm_version: str, listings: Sequence[ListingWrite]) -> None:
     if listings:
         await conn.execute(
@@ -349,7 +378,12 @@ async def count_by_status(conn: Connection) -> dict[str, int]:
 
 def _stored(row: Row, norm_version: str) -> StoredListing:
     state, packed = State(*(row[name] for name in _STATE)), row["payload"]
-    payload = payloads.unpack(packed) if packed is not None and state.norm_version != norm_version else None
+    payload, unreadable = None, None
+    if packed is not None and state.norm_version != norm_version:
+        try:
+            payload = payloads.unpack(packed)
+        except RecordRejected as rejected:
+            unreadable = rejected
     facts = Stored(
         fields=orjson.loads(row["text"]),
         content_hash=state.content_hash,
@@ -358,4 +392,4 @@ def _stored(row: Row, norm_version: str) -> StoredListing:
         payload=payload,
         purged=row["purged_at"] is not None,
     )
-    return StoredListing(state, facts, row["last_changed_at"], packed)
+    return StoredListing(state, facts, row["last_changed_at"], packed, unreadable)

@@ -75,6 +75,24 @@ FROM unnest($1::text[], $2::text[], $3::bytea[], $5::boolean[], $6::text[], $7::
     AS i (property_id, fields, payload, changed, standard_status, listing_id, city, postal_code)
 WHERE p.property_id = i.property_id
 
+-- name: count_outdated
+SELECT p.source, count(*) FROM mls_state AS s JOIN mls_properties AS p USING (property_id)
+WHERE s.norm_version <> $1 AND p.purged_at IS NULL GROUP BY p.source ORDER BY p.source
+
+-- name: outdated
+-- In id order, so that all pages together read the narrow rows once.
+SELECT s.property_id, p.source_key FROM mls_state AS s JOIN mls_properties AS p USING (property_id)
+WHERE s.norm_version <> $1 AND p.source = $2 AND s.property_id > $3 AND p.purged_at IS NULL
+ORDER BY s.property_id LIMIT $4
+
+-- name: renew_listings
+UPDATE mls_properties AS p
+SET fields = i.fields, standard_status = i.standard_status, listing_id = i.listing_id, city = i.city,
+    postal_code = i.postal_code
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+    AS i (property_id, fields, standard_status, listing_id, city, postal_code)
+WHERE p.property_id = i.property_id
+
 -- name: update_payloads
 -- The same facts, but members beside them that a replay or a photo needs: only the payload moves.
 UPDATE mls_properties AS p SET payload = i.payload, payload_codec = $3

@@ -12,9 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zstandard
 
 from mls_crm_sync.core import records
+from mls_crm_sync.core.errors import RecordRejected
 
 CODEC = 1
 """Version of the dictionary that new payloads are packed with; 0 was none."""
@@ -44,15 +46,23 @@ def pack(data: bytes) -> bytes:
 
 
 def unpack(packed: bytes) -> dict[str, Any]:
-    """Return the record of a packed payload."""
+    """Return the record of a packed payload. Raises RecordRejected: `damaged`, or as `records.decode` does."""
     return records.decode(unpacked(packed)).record
 
 
 def names(packed: bytes | None) -> Collection[str]:
-    """Return the names of the members of a packed payload; none of that of a purged listing."""
-    return records.names(unpacked(packed)) if packed is not None else ()
+    """Return the names of the members of a packed payload; none of that of a purged listing, or of a damaged one:
+    nothing of it can be laid under what comes.
+    """
+    try:
+        return records.names(unpacked(packed)) if packed is not None else ()
+    except (RecordRejected, msgspec.MsgspecError):
+        return ()
 
 
 def unpacked(packed: bytes) -> bytes:
-    """Return the bytes of a packed payload, whatever dictionary it was packed with."""
-    return _decompressor(zstandard.get_frame_parameters(packed).dict_id).decompress(packed)
+    """Return the bytes of a packed payload, whatever its dictionary. Raises RecordRejected, `damaged`."""
+    try:
+        return _decompressor(zstandard.get_frame_parameters(packed).dict_id).decompress(packed)
+    except (zstandard.ZstdError, FileNotFoundError) as error:  # the second: a dictionary that this release has not
+        raise RecordRejected("damaged", f"the stored payload cannot be unpacked: {error}") from error

@@ -84,6 +84,12 @@ async def location_id(conn: Connection, source: str, name: str) -> int:
     return found
 
 
+async def first_location(conn: Connection, source: str) -> str | None:
+    """Return the location that a source was first read by; None: nothing ever came from it."""
+    name: str | None = await conn.fetchval(_SQL["first_location"], source)
+    return name
+
+
 async def start(conn: Connection, kind: RunKind, source: str, location: str) -> Hold:
     """Make a run of one location, with its pass where it reads all of it.
 

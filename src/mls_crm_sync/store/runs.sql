@@ -8,6 +8,9 @@ UNION ALL
 SELECT location_id FROM locations WHERE source = $1 AND name = $2
 LIMIT 1
 
+-- name: first_location
+SELECT name FROM locations WHERE source = $1 ORDER BY location_id LIMIT 1
+
 -- name: start
 -- first_change bounds the run's part of the history: changes are numbered as they are written.
 INSERT INTO scraping_jobs (kind, source, first_change)

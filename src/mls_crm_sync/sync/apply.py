@@ -200,7 +200,7 @@ class Transaction:
         self._writes.states.append(write)
         if decision.changes:
             self._writes.full.append(write)
-        elif write.payload_digest != stored.state.payload_digest:
+        elif write.payload_digest != stored.state.payload_digest or stored.unreadable is not None:
             self._writes.payloads.append(write)
 
     def _overlaid(self, incoming: Incoming, packed: bytes | None) -> tuple[bytes, bytes]:
@@ -212,7 +212,7 @@ class Transaction:
 
     def _keep(self, incoming: Incoming, stored: StoredListing, decision: Decision) -> None:
         """An older revision changes nothing; but what an older normaliser left is brought up to date all the same."""
-        if stored.state.norm_version == self._version:
+        if stored.state.norm_version == self._version or stored.unreadable is not None:
             return
         write = ListingWrite(
             property_id=incoming.property_id,

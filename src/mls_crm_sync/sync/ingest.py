@@ -117,7 +117,7 @@ async def ingest_by(
     """
     began = time.monotonic()
     checked_name("location", location)
-    async with _claimed_run(db, kind, source, location, resume=resume) as held:
+    async with claimed_run(db, kind, source, location, resume=resume) as held:
         parts = await read(held)
         tally = sum_of(part.tally for part in parts)
         error = next((part.error for part in parts if part.error), None)
@@ -334,7 +334,7 @@ async def _abandon(run_id: int, conn: Connection) -> bool:
 
 
 @asynccontextmanager
-async def _claimed_run(
+async def claimed_run(
     db: Database, kind: runs.RunKind, source: str, location: str, *, resume: bool
 ) -> AsyncIterator[runs.Hold]:
     """Make a run whose life lock this process holds; whatever goes wrong inside is written down as its end."""

@@ -126,6 +126,13 @@ async def every(db: Database, sealer: Sealer) -> list[Configured]:
         return [_shown(sealer, row) for row in await sources.every(conn)]
 
 
+async def zones(db: Database) -> dict[str, ZoneInfo]:
+    """Return the zone of time stamps that carry none, of the sources that are set up with one."""
+    async with db.connection() as conn:
+        rows = await sources.every(conn)
+    return {row["name"]: ZoneInfo(zone) for row in rows if (zone := row["settings"].get("time_zone"))}
+
+
 async def sealed_away(db: Database, sealer: Sealer) -> list[str]:
     """Return the sources that only others can read, for none of our keys opens their secret."""
     async with db.connection() as conn:
