@@ -373,3 +373,34 @@ async def test_purge_takes_the_content_and_leaves_the_links(http: httpx2.AsyncCl
     filled = await done(await http.get("/api/properties/a"))
     assert (filled["fields"]["PublicRemarks"], filled["fields"]["City"]) == ("secret marker", "New York")
     refused(await http.delete(f"{PATH}/nobody"), 404, "listing_not_found")
+
+
+async def test_purge_by_rule_counts_first_and_takes_what_it_counted(http: httpx2.AsyncClient) -> None:
+    closed = [a_listing(f"L{n}", StandardStatus="Closed") | {"property_id": f"l{n}"} for n in range(3)]
+    await push(http, *closed, a_listing("A") | {"property_id": "a"})
+    await crm(http, "c", "l0")
+    rule = {"status": ["sold"], "source": "push"}
+
+    dry = await done(await http.post(f"{PATH}/purge", json=rule | {"dry_run": True}))
+    counts = [{"source": "push", "standard_status": "Closed", "absence_state": "listed", "listings": 3, "linked": 1}]
+    assert dry == {
+        "message": "dry run, nothing was purged", "counts": counts, "listings_purged": 0, "crm_properties_emptied": 0,
+    }  # fmt: skip
+    assert (await done(await http.get("/api/stats")))["listings"] == {"Active": 1, "Closed": 3}
+
+    key = {"Idempotency-Key": "k"}
+    gone = await done(await http.post(f"{PATH}/purge", json=rule | {"dry_run": False}, headers=key))
+    assert gone == {"message": "purged", "counts": counts, "listings_purged": 3, "crm_properties_emptied": 1}
+    assert (await done(await http.get("/api/stats")))["listings"] == {"Active": 1}
+    again = await http.post(f"{PATH}/purge", json=rule | {"dry_run": False}, headers=key)
+    assert (again.json(), again.headers["Idempotency-Replayed"]) == (gone, "true")  # it tells of no content
+
+
+async def test_purge_by_a_rule_that_says_nothing_is_refused(http: httpx2.AsyncClient) -> None:
+    await push(http, a_listing())
+
+    refused_member(await http.post(f"{PATH}/purge", json={"dry_run": False}), "rule")
+    refused_member(await http.post(f"{PATH}/purge", json={"source": "push"}), "dry_run")
+    refused_member(await http.post(f"{PATH}/purge", json={"dry_run": True, "status": ["For Sale"]}), "status")
+    refused_member(await http.post(f"{PATH}/purge", json={"dry_run": True, "absent_for_days": -1}), "absent_for_days")
+    assert (await done(await http.get("/api/stats")))["listings"] == {"Active": 1}

@@ -159,6 +159,8 @@ def _is_shown_once(scope: Scope) -> bool:
 def _is_purge(scope: Scope) -> bool:
     """Its own answer tells how much went, and of no listing's content."""
     path: str = scope["path"]
+    if scope["method"] == "POST":
+        return path == "/api/mls-properties/purge"
     return scope["method"] == "DELETE" and path.startswith("/api/mls-properties/")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,7 +12,7 @@ from mls_crm_sync.core.errors import InvalidInput, ListingNotFound
 from mls_crm_sync.core.listing import normalise_facts
 from mls_crm_sync.store import absence, crm_properties, listings
 from mls_crm_sync.store.listings import ListingState
-from mls_crm_sync.sync.purge import purge
+from mls_crm_sync.sync.purge import Purged, purge, purge_all, rule, would_purge
 from mls_crm_sync.sync.push import push
 
 from . import models
@@ -79,6 +80,24 @@ async def push_listings(here: Here, body: models.Push) -> models.PushResult:
     )
 
 
+@router.post("/purge", operation_id="purge_mls_properties")
+async def purge_listings(here: Here, body: models.PurgeRequest) -> models.PurgeAllAnswer:
+    """Take the content of all listings that a rule names away, or say how many there are; tombstones and links stay."""
+    refuse_nul(source=body.source)
+    asked = rule(
+        source=body.source,
+        statuses=body.status,
+        not_seen_for=_days(body.not_seen_for_days),
+        absent_for=_days(body.absent_for_days),
+    )
+    counts = [models.PurgeCount.model_construct(**row) for row in await would_purge(here.work, asked)]
+    done = Purged() if body.dry_run else await purge_all(here.work, asked)
+    message = "dry run, nothing was purged" if body.dry_run else "purged"
+    return models.PurgeAllAnswer(
+        message=message, counts=counts, listings_purged=done.listings, crm_properties_emptied=done.crm_properties
+    )
+
+
 @router.get("/{id}", operation_id="get_mls_property", responses=responses(404))
 async def get_listing(here: Here, id: Id) -> models.Listing:  # noqa: A002 - as the other door says
     """One listing."""
@@ -119,6 +138,10 @@ async def purge_listing(here: Here, id: Id) -> models.PurgeAnswer:  # noqa: A002
     """Take a listing's content away, here and in the CRM; a content-free tombstone and the links stay."""
     emptied = await purge(here.db, known_listing_id(id))
     return models.PurgeAnswer(message="purged", property_id=id, crm_properties_emptied=emptied)
+
+
+def _days(number: int | None) -> timedelta | None:
+    return None if number is None else timedelta(days=number)
 
 
 def _status(status: str | None) -> str | None:

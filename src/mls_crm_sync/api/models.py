@@ -401,6 +401,41 @@ class PurgeAnswer(BaseModel):
     crm_properties_emptied: int
 
 
+Days = Annotated[int, Field(strict=True, ge=0, le=36_500)]
+
+
+class PurgeRequest(Request):
+    """All that is said has to hold, and something has to be said beside `dry_run`. `not_seen_for_days`: no pass has
+    shown it for so long, nor has anything changed it; what only came by a push is never meant. `absent_for_days`: it
+    was called absent at least so long ago.
+    """
+
+    dry_run: Flag
+    source: Name | None = None
+    status: Annotated[list[Name], Field(max_length=11, description="StandardStatus; any of these.")] = []
+    not_seen_for_days: Days | None = None
+    absent_for_days: Days | None = None
+
+
+class PurgeCount(BaseModel):
+    """`linked` counts the CRM properties that are linked to these listings."""
+
+    source: str
+    standard_status: str | None
+    absence_state: str
+    listings: int
+    linked: int
+
+
+class PurgeAllAnswer(BaseModel):
+    """`counts`: what the rule named before anything was done. In a dry run nothing was, and the other two are 0."""
+
+    message: str
+    counts: list[PurgeCount]
+    listings_purged: int
+    crm_properties_emptied: int
+
+
 # -- the rest ---------------------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,7 @@ PERMISSIONS: Mapping[tuple[str, str], Scope | None] = {
     ("POST", "/sync-property"): LINKS,
     ("GET", "/api/mls-properties"): R,
     ("POST", "/api/mls-properties"): RUN,
+    ("POST", "/api/mls-properties/purge"): ADMIN,
     ("GET", "/api/mls-properties/{id}"): R,
     ("GET", "/api/mls-properties/{id}/changes"): R,
     ("GET", "/api/mls-properties/{id}/crm-properties"): R,

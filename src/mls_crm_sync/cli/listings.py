@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import count, json_line, notice, table
+from . import options
+from .output import ProgressLine, count, json_line, notice, table
 from .session import with_database
+
+if TYPE_CHECKING:
+    from mls_crm_sync.store.listings import PurgeRule
+    from mls_crm_sync.sync.purge import Purged
 
 _ABOUT = (
     "source", "source_key", "location", "absence_state", "content_hash", "source_modified_at", "first_seen_at",
@@ -97,9 +103,72 @@ def _flat(why: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 @app.command()
-def purge(property_id: Annotated[str, typer.Argument(metavar="PROPERTY_ID")]) -> None:
-    """Take a listing's content away, here and in the CRM; a tombstone and the links stay."""
-    from mls_crm_sync.sync.purge import purge as run
+def purge(
+    property_id: Annotated[str | None, typer.Argument(metavar="PROPERTY_ID", help="One; else say which.")] = None,
+    source: Annotated[str | None, typer.Option(help="All of this source, or those of it that the rest names.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="StandardStatus, as `Closed`; repeat for any of several.")
+    ] = None,
+    not_seen_for: Annotated[
+        str | None, typer.Option(metavar="DAYS", help="No pass has shown it, nothing has changed it for so long: 90d.")
+    ] = None,
+    absent: Annotated[bool, typer.Option("--absent", help="It was called absent.")] = False,
+    absent_for: Annotated[str | None, typer.Option(metavar="DAYS", help="It was, at least so long ago: 30d.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how many; write nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Lines of JSON.")] = False,
+) -> None:
+    """Take listings' content away, here and in the CRM: of one, or of all that a rule names. Links stay."""
+    from mls_crm_sync.core.errors import InvalidInput
+    from mls_crm_sync.sync import purge as verb
 
-    emptied = with_database(lambda db: run(db, property_id))
-    typer.echo(f"purged {property_id}; {count(emptied, 'CRM property', 'CRM properties')} lost its facts")
+    unseen, gone = options.days("--not-seen-for", not_seen_for), options.days("--absent-for", absent_for)
+    if gone is None and absent:
+        gone = timedelta(0)
+    if property_id is not None:
+        if source is not None or status or unseen is not None or gone is not None or dry_run:
+            raise options.bad("PROPERTY_ID", "name one listing, or say which by options; not both")
+        emptied = with_database(lambda db: verb.purge(db, property_id))
+        typer.echo(f"purged {property_id}; {count(emptied, 'CRM property', 'CRM properties')} lost its facts")
+        return
+    try:
+        asked = verb.rule(source=source, statuses=status or (), not_seen_for=unseen, absent_for=gone)
+    except InvalidInput as error:
+        if error.member == "status":
+            raise options.bad("--status", error.detail) from error
+        detail = "say which: PROPERTY_ID, --source, --status, --not-seen-for, --absent or --absent-for"
+        raise options.bad("PROPERTY_ID", detail) from error
+    if not dry_run:
+        options.check_can_ask(yes=yes)
+    _purge_all(asked, dry_run=dry_run, yes=yes, as_json=json)
+
+
+def _purge_all(asked: PurgeRule, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    from mls_crm_sync.sync import purge as verb
+
+    found = with_database(lambda db: verb.would_purge(db, asked))
+    shown = ("source", "standard_status", "absence_state", "listings", "linked")
+    if as_json:
+        for row in found:
+            json_line(dict(row))
+    else:
+        table("What the rule names", shown, [[row[name] for name in shown] for row in found])
+    named = sum(row["listings"] for row in found)
+    linked = count(sum(row["linked"] for row in found), "CRM property", "CRM properties")
+    done = verb.Purged()
+    if named and not dry_run:
+        options.ask(f"Take the content of {count(named, 'listing')} away, and from {linked}, for good?", yes=yes)
+        line = ProgressLine(quiet=as_json)
+
+        def so_far(done: Purged) -> None:
+            line(f"{done.listings:,} of {named:,} listings purged", last=done.listings >= named)
+
+        done = with_database(lambda db: verb.purge_all(db, asked, progress=so_far))
+    if as_json:
+        numbers = {"listings_purged": done.listings, "crm_properties_emptied": done.crm_properties}
+        json_line({**numbers, **({"dry_run": True} if dry_run else {})})
+    elif dry_run:
+        typer.echo(f"{count(named, 'listing')} and {linked} would be emptied - dry run, nothing was written")
+    else:
+        lost = count(done.crm_properties, "CRM property", "CRM properties")
+        typer.echo(f"purged {count(done.listings, 'listing')}; {lost} lost their facts")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
+
+
+MOST_DAYS = 36_500
 
 
 def bad(option: str, detail: str) -> typer.BadParameter:
@@ -35,6 +39,16 @@ def zone(option: str, text: str | None) -> ZoneInfo | None:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:  # a folder of zones, as America, cannot be opened
         raise bad(option, f"{text!r} is no IANA time zone; America/New_York is one") from error
+
+
+def days(option: str, text: str | None) -> timedelta | None:
+    """Return a time in days, as `90d` or `90`."""
+    if text is None:
+        return None
+    number = text.removesuffix("d")
+    if not (number.isascii() and number.isdigit()) or int(number) > MOST_DAYS:
+        raise bad(option, f"{text!r} is no number of days up to {MOST_DAYS:,}; 90d is one")
+    return timedelta(days=int(number))
 
 
 def check_can_ask(*, yes: bool) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PLAIN_LINE_EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
+REDRAWN_EVERY = 0.2
+
 
 def json_line(value: Mapping[str, Any]) -> None:
     typer.echo(orjson.dumps(value, default=_plain, option=orjson.OPT_UTC_Z).decode())
@@ -129,6 +131,30 @@ class IngestProgressBar:
         )
         self._task = self._bar.add_task("ingest", total=self._total, counts="")
         self._bar.start()
+
+
+class ProgressLine:
+    """How far something has come: a line that is written over on a terminal, one every few seconds otherwise; both on
+    standard error.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._on_terminal = sys.stderr.isatty()
+        self._every = REDRAWN_EVERY if self._on_terminal else PLAIN_LINE_EVERY
+        self._next = time.monotonic() + self._every
+        self._drawn = False
+
+    def __call__(self, text: str, *, last: bool = False) -> None:
+        """`last`: nothing follows, so a line that was drawn is ended."""
+        if self._quiet or (time.monotonic() < self._next and not (last and self._drawn)):
+            return
+        self._next = time.monotonic() + self._every
+        if self._on_terminal:
+            self._drawn = not last
+            typer.echo(f"\r\x1b[K{one_line(text)}", err=True, nl=last)
+        else:
+            notice(text)
 
 
 def _dumped(value: object) -> str:

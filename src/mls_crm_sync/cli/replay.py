@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import options
-from .output import PLAIN_LINE_EVERY, count, json_line, notice, one_line, table
+from .output import ProgressLine, count, json_line, notice, one_line, table
 from .session import with_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mls_crm_sync.sync.replay import Diff, Progress
 
@@ -37,7 +35,7 @@ def replay(
     if not dry_run:
         options.check_can_ask(yes=yes)
     normaliser = Normaliser()
-    show = _Shown("looked at", quiet=json)
+    show = _line("looked at", quiet=json)
     try:
         found = with_database(lambda db: verb.preview(db, normaliser, source=source, time_zone=where, progress=show))
     except InvalidInput as error:
@@ -50,31 +48,21 @@ def replay(
         _end(found, as_json=json, runs=[])
         return
     options.ask(f"Bring {count(found.listings, 'listing')} into today's form?", yes=yes)
-    show = _Shown("brought into today's form", quiet=json)
+    show = _line("brought into today's form", quiet=json)
     done = with_database(lambda db: verb.replay(db, normaliser, source=source, time_zone=where, progress=show))
     _end(done.diff, as_json=json, runs=done.runs, seconds=round(done.seconds, 3))
     if done.diff.unreadable:
         raise typer.Exit(1)
 
 
-class _Shown:
-    """Lines of progress on standard error, every few seconds; a line that is written over on a terminal."""
+def _line(words: str, *, quiet: bool) -> Callable[[Progress], None]:
+    line = ProgressLine(quiet=quiet)
 
-    def __init__(self, words: str, *, quiet: bool) -> None:
-        self._words = words
-        self._quiet = quiet
-        self._every = 0.2 if sys.stderr.isatty() else PLAIN_LINE_EVERY
-        self._next_line = time.monotonic() + self._every
+    def show(progress: Progress) -> None:
+        text = f"{progress.source}: {progress.done:,} of {progress.of:,} listings {words}"
+        line(text, last=progress.done >= progress.of)
 
-    def __call__(self, progress: Progress) -> None:
-        if self._quiet or time.monotonic() < self._next_line:
-            return
-        self._next_line = time.monotonic() + self._every
-        line = f"{one_line(progress.source)}: {progress.done:,} of {progress.of:,} listings {self._words}"
-        if sys.stderr.isatty():
-            typer.echo(f"\r\x1b[K{line}", err=True, nl=progress.done >= progress.of)
-        else:
-            notice(line)
+    return show
 
 
 def _show(diff: Diff, *, as_json: bool) -> None:

@@ -207,12 +207,13 @@ async def delete(conn: Connection, crm_id: str) -> None:
     await conn.execute(_SQL["close_links"], [crm_id])
 
 
-async def empty_fields(conn: Connection, property_id: str) -> list[Synced]:
-    """Take a purged listing's facts out of the CRM; return the properties that had some, by id."""
-    await conn.fetch(_SQL["lock_linked"], [property_id])
-    had = await conn.fetch(_SQL["filled"], property_id)
-    await conn.execute(_SQL["empty_fields"], property_id)
-    return [Synced(row["id"], row["platform"], property_id, tuple(row["field_names"])) for row in had]
+async def empty_fields(conn: Connection, property_ids: Collection[str]) -> list[Synced]:
+    """Take purged listings' facts out of the CRM; return the properties that had some, by id."""
+    ids = list(property_ids)
+    await conn.fetch(_SQL["lock_linked"], ids)
+    had = await conn.fetch(_SQL["filled"], ids)
+    await conn.execute(_SQL["empty_fields"], ids)
+    return [Synced(row["id"], row["platform"], row["mls_property_id"], tuple(row["field_names"])) for row in had]
 
 
 async def get(conn: Connection, crm_id: str, *, stale_after: timedelta) -> Row:

@@ -117,11 +117,11 @@ DELETE FROM crm_properties WHERE id = $1 RETURNING mls_property_id
 UPDATE crm_properties
 SET fields = '{}', synced_hash = NULL, synced_at = now(),
     override_details = coalesce((SELECT jsonb_object_agg(key, value - 'mls_value') FROM jsonb_each(override_details)), '{}')
-WHERE mls_property_id = $1 AND (fields <> '{}' OR override_details <> '{}')
+WHERE mls_property_id = ANY ($1::text[]) AND (fields <> '{}' OR override_details <> '{}')
 
 -- name: filled
-SELECT id, platform, changed_members(fields, '{}') AS field_names
-FROM crm_properties WHERE mls_property_id = $1 AND fields <> '{}' ORDER BY id
+SELECT id, platform, mls_property_id, changed_members(fields, '{}') AS field_names
+FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) AND fields <> '{}' ORDER BY id
 
 -- name: read
 -- CRM properties as the reader gets them, by id, sync_status computed. Every filter is optional.

@@ -7,7 +7,7 @@ for a reader that copies), before it looks at anything else of them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import asyncpg
@@ -364,11 +364,41 @@ async def exists(conn: Connection, property_id: str) -> bool:
     return property_id in await read_states(conn, [property_id])
 
 
-async def empty(conn: Connection, property_id: str) -> None:
-    """Take the content of a locked listing away: facts, payload, history. The row and its links stay."""
-    await conn.execute(_SQL["purge_listing"], property_id)
-    await conn.execute(_SQL["purge_state"], property_id)
-    await conn.execute(_SQL["purge_changes"], property_id)
+class PurgeRule(NamedTuple):
+    """Which listings a rule names: all that it says has to hold. None is not said.
+
+    `statuses` are StandardStatus as they are stored. `not_seen_for`: no pass has shown it for so long, and nothing has
+    changed it; `absent_for`: it was called absent, with proof, at least so long ago.
+    """
+
+    source: str | None = None
+    statuses: Sequence[str] | None = None
+    not_seen_for: timedelta | None = None
+    absent_for: timedelta | None = None
+
+
+async def purgeable(
+    conn: Connection, rule: PurgeRule, *, ids: Collection[str] | None = None, after: str = "", limit: int | None = None
+) -> dict[str, int]:
+    """Return which listings a rule names and how many CRM properties each has, by id; of `ids` alone where given."""
+    given = {**rule._asdict(), "ids": list(ids) if ids is not None else None, "after": after, "limit": limit}
+    sql, arguments = narrowed(_SQL["purgeable"], given)
+    return {row["property_id"]: row["linked"] for row in await conn.fetch(sql, *arguments)}
+
+
+async def count_purgeable(conn: Connection, rule: PurgeRule) -> list[Row]:
+    """Return how many listings a rule names: rows of source, standard_status, absence_state, listings, linked."""
+    query = _SQL["count_purgeable"].replace("(purgeable)", f"({_SQL['purgeable']})")
+    sql, arguments = narrowed(query, {**rule._asdict(), "ids": None, "after": None, "limit": None})
+    return await conn.fetch(sql, *arguments)
+
+
+async def empty(conn: Connection, property_ids: Collection[str]) -> None:
+    """Take the content of locked listings away: facts, payload, history. The rows and their links stay."""
+    ids = list(property_ids)
+    await conn.execute(_SQL["purge_listing"], ids)
+    await conn.execute(_SQL["purge_state"], ids)
+    await conn.execute(_SQL["purge_changes"], ids)
 
 
 async def count_by_status(conn: Connection) -> dict[str, int]:

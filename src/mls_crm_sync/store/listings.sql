@@ -154,14 +154,39 @@ FROM property_changes WHERE property_id = $1 AND change_id < $3 ORDER BY change_
 UPDATE mls_properties
 SET fields = '{}', standard_status = NULL, listing_id = NULL, city = NULL, postal_code = NULL,
     payload = NULL, purged_at = now()
-WHERE property_id = $1
+WHERE property_id = ANY ($1::text[])
 
 -- name: purge_state
 -- No digest matches an empty one: the next delivery fills the listing as new.
-UPDATE mls_state SET digest = '', payload_digest = '', content_hash = '', source_modified_at = NULL WHERE property_id = $1
+UPDATE mls_state SET digest = '', payload_digest = '', content_hash = '', source_modified_at = NULL
+WHERE property_id = ANY ($1::text[])
 
 -- name: purge_changes
-DELETE FROM property_changes WHERE property_id = $1
+DELETE FROM property_changes WHERE property_id = ANY ($1::text[])
+
+-- name: purgeable
+-- What a rule says of listings that still have content, by id. What no pass ever showed (it was pushed), or what was seen
+-- by other means since, nobody knows to be unseen: a push of the same facts leaves no trace.
+SELECT p.property_id, p.source, p.standard_status, p.absence_state,
+       (SELECT count(*) FROM crm_properties AS c WHERE c.mls_property_id = p.property_id) AS linked
+FROM mls_properties AS p
+WHERE p.purged_at IS NULL
+  /*after*/ AND p.property_id > :after
+  /*ids*/ AND p.property_id = ANY (:ids::text[])
+  /*source*/ AND p.source = :source
+  /*statuses*/ AND p.standard_status = ANY (:statuses::text[])
+  /*absent_for*/ AND p.absence_state = 'absent' AND EXISTS (SELECT FROM absences AS a WHERE a.property_id = p.property_id AND a.decided_at <= now() - :absent_for::interval)
+  /*not_seen_for*/ AND p.last_changed_at <= now() - :not_seen_for::interval
+  /*not_seen_for*/ AND NOT EXISTS (SELECT FROM location_listings AS ll WHERE ll.property_id = p.property_id AND ll.left_at IS NOT NULL)
+  /*not_seen_for*/ AND (SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = p.property_id AND ll.last_shown_at IS DISTINCT FROM '-infinity') <= now() - :not_seen_for::interval
+  /*not_seen_for*/ AND NOT EXISTS (SELECT FROM location_passes AS running JOIN pass_pages AS pp USING (pass_id) WHERE running.ended_at IS NULL AND p.property_id = ANY (pp.keys))
+ORDER BY p.property_id
+LIMIT :limit::bigint
+
+-- name: count_purgeable
+-- The same listings, counted; in brackets stands the query above.
+SELECT source, standard_status, absence_state, count(*) AS listings, sum(linked)::bigint AS linked
+FROM (purgeable) AS p GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 
 -- name: count_by_status
 SELECT coalesce(standard_status, 'unknown') AS standard_status, count(*)

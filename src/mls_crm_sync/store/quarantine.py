@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -121,20 +121,20 @@ async def resolve_read(conn: Connection, property_ids: Sequence[str], run_id: in
         await conn.execute(_SQL["resolve_read"], list(property_ids), run_id)
 
 
-async def forget(conn: Connection, property_id: str) -> None:
-    """Delete all records of a listing: those with its key, and pushed ones that only name its id. In a transaction."""
-    await conn.execute(_SQL["forget"], property_id)
+async def forget(conn: Connection, property_ids: Collection[str]) -> None:
+    """Delete all records of listings: those with their keys, and pushed ones that only name an id. In a transaction."""
+    await conn.execute(_SQL["forget"], list(property_ids))
     keyless = conn.cursor(_SQL["pushed_without_key"])
-    named = [row["quarantine_id"] async for row in keyless if _names(unpack(row["payload"]), property_id)]
+    named = [row["quarantine_id"] async for row in keyless if _names(unpack(row["payload"]), property_ids)]
     if named:
         await conn.execute(_SQL["delete"], named)
 
 
-def _names(data: bytes, property_id: str) -> bool:
+def _names(data: bytes, property_ids: Collection[str]) -> bool:
     try:
-        return records.decode(data).record.get("property_id") == property_id
+        return records.decode(data).record.get("property_id") in property_ids
     except RecordRejected:  # cut short, or no JSON: rather one too many
-        return property_id.encode() in data
+        return any(property_id.encode() in data for property_id in property_ids)
 
 
 async def of_run(conn: Connection, run_id: int, *, limit: int) -> list[Row]:

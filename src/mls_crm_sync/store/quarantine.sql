@@ -64,9 +64,9 @@ WHERE quarantine_id IN (
 )
 
 -- name: forget
--- All there is of one listing, closed rows too: its content has to go.
+-- All there is of some listings, closed rows too: their content has to go.
 DELETE FROM quarantined_records AS q USING mls_properties AS p, locations AS l
-WHERE p.property_id = $1 AND l.source = p.source AND q.location_id = l.location_id AND q.source_key = p.source_key
+WHERE p.property_id = ANY ($1::text[]) AND l.source = p.source AND q.location_id = l.location_id AND q.source_key = p.source_key
 
 -- name: pushed_without_key
 -- What was pushed may name its listing by an id alone.
