@@ -98,20 +98,20 @@ FAULTS: Mapping[str, Fault] = {
     "a CRM property is not deleted": Fault(
         5, CRM, "DELETE FROM crm_properties WHERE id = $1", "DELETE FROM crm_properties WHERE id = $1 AND false"
     ),
-    "a purge is left out": Fault(5, "sync/purge.py", "await listings.empty(conn, property_id)", "pass"),
+    "a purge is left out": Fault(5, "sync/purge.py", "await listings.empty(conn, property_ids)", "pass"),
     "a purge leaves the fields": Fault(5, LISTINGS, "SET fields = '{}', standard", "SET fields = fields, standard"),
     "a purge leaves the payload": Fault(5, LISTINGS, "payload = NULL, purged_at", "payload = payload, purged_at"),
     "a purge leaves the history": Fault(
-        5, LISTINGS, "DELETE FROM property_changes WHERE property_id = $1",
-        "DELETE FROM property_changes WHERE property_id = $1 AND false",
+        5, LISTINGS, "DELETE FROM property_changes WHERE property_id = ANY ($1::text[])",
+        "DELETE FROM property_changes WHERE property_id = ANY ($1::text[]) AND false",
     ),
     "a purge leaves the quarantine": Fault(
-        5, "store/quarantine.sql", "WHERE p.property_id = $1 AND l.source",
-        "WHERE p.property_id = $1 AND false AND l.source",
+        5, "store/quarantine.sql", "WHERE p.property_id = ANY ($1::text[]) AND l.source",
+        "WHERE p.property_id = ANY ($1::text[]) AND false AND l.source",
     ),
     "a purge takes every listing's history": Fault(
-        5, LISTINGS, "DELETE FROM property_changes WHERE property_id = $1",
-        "DELETE FROM property_changes WHERE property_id = $1 OR true",
+        5, LISTINGS, "DELETE FROM property_changes WHERE property_id = ANY ($1::text[])",
+        "DELETE FROM property_changes WHERE property_id = ANY ($1::text[]) OR true",
     ),
 }  # fmt: skip
 
