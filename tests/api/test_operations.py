@@ -202,7 +202,7 @@ async def test_place_that_is_none_is_refused_by_name(
 
 async def test_statistics_count_what_is_there(http: httpx2.AsyncClient) -> None:
     assert await done(await http.get("/api/stats")) == {
-        "listings": {}, "crm_properties": {}, "quarantined": 0, "runs": [],
+        "listings": {}, "crm_properties": {}, "quarantined": 0, "proposals": 0, "runs": [],
     }  # fmt: skip
     await push(
         http,

@@ -9,7 +9,7 @@ from mls_crm_sync.store import absence as store
 from mls_crm_sync.sync.absence import decide_hold
 
 from . import models
-from .context import Cursor, Here, Limit, number_of
+from .context import Caller, Cursor, Here, Limit, number_of
 from .problems import responses
 from .strict import StrictRoute
 
@@ -34,19 +34,19 @@ async def list_holds(
 
 
 @router.post("/{hold_id}/release", operation_id="release_absence_hold", responses=responses(404, 409))
-async def release(here: Here, hold_id: int) -> models.HoldAnswer:
+async def release(here: Here, hold_id: int, caller: Caller) -> models.HoldAnswer:
     """The listings are gone: call them absent."""
-    return await _decided(here, hold_id, "released")
+    return await _decided(here, hold_id, "released", caller)
 
 
 @router.post("/{hold_id}/reject", operation_id="reject_absence_hold", responses=responses(404, 409))
-async def reject(here: Here, hold_id: int) -> models.HoldAnswer:
+async def reject(here: Here, hold_id: int, caller: Caller) -> models.HoldAnswer:
     """The listings are there: passes that do not show them are counted anew."""
-    return await _decided(here, hold_id, "rejected")
+    return await _decided(here, hold_id, "rejected", caller)
 
 
-async def _decided(here: Here, hold_id: int, decision: store.Decision) -> models.HoldAnswer:
+async def _decided(here: Here, hold_id: int, decision: store.Decision, by: str) -> models.HoldAnswer:
     if not 0 < hold_id <= LARGEST:
         raise HoldNotFound(hold_id)
-    listings = await decide_hold(here.work, hold_id, decision)
+    listings = await decide_hold(here.work, hold_id, decision, by)
     return models.HoldAnswer(message=decision, hold_id=hold_id, listings=listings)

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from mls_crm_sync import __version__
 
-from . import absence, doors, idempotency, listings, operations, problems, properties, scraper, sources
+from . import absence, doors, idempotency, listings, operations, problems, properties, proposals, scraper, sources
 from .context import Service
 
 ROOMS = (
@@ -19,6 +19,7 @@ ROOMS = (
     scraper,
     operations,
     absence,
+    proposals,
     sources,
 )  # asked in this order: what is asked for most comes first
 

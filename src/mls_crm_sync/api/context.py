@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, TypeVar
 from urllib.parse import unquote
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, BeforeValidator
 
 from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput, ListingNotFound, PlatformNotFound
@@ -36,6 +36,38 @@ async def _service(request: Request) -> Service:  # async: a plain one would go 
 
 
 Here = Annotated[Service, Depends(_service)]
+
+
+async def _caller(request: Request) -> str:
+    caller: str = request.state.caller
+    return caller
+
+
+Caller = Annotated[str, Depends(_caller)]
+"""Who asks: `key 3`, or `local` in local mode."""
+
+
+async def _if_match(
+    request: Request, if_match: Annotated[str | None, Header(description="ETags that were read, or `*`.")] = None
+) -> frozenset[int] | None:
+    """Return the versions that If-Match names, None for all. What is no ETag of ours is one that nothing has.
+
+    A weak one counts as the strong one: proxies that compress weaken them on the way, and content is no other for it.
+    """
+    if if_match is None:
+        return None
+    said = [one.strip() for one in ",".join(request.headers.getlist("if-match")).split(",")]
+    tags = [_version_of(tag) for tag in said]
+    return None if "*" in said else frozenset(tag for tag in tags if tag is not None)
+
+
+def _version_of(etag: str) -> int | None:
+    text = etag.removeprefix("W/")
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+IfMatch = Annotated[frozenset[int] | None, Depends(_if_match)]
 ESCAPED_SLASH = "\U0010ffff"
 """Stands for `%2F` in a path until its id is read: no character, so no id has it (ids are printable)."""
 

@@ -11,8 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from mls_crm_sync.core.access import Scope
 from mls_crm_sync.core.ages import ages
 from mls_crm_sync.core.ownership import effective
+from mls_crm_sync.core.proposals import suggested_status
 from mls_crm_sync.core.values import instant_text
 from mls_crm_sync.store.database import Row
+from mls_crm_sync.store.proposals import Reason as ProposalReason
 from mls_crm_sync.sync.sources import Configured
 
 T = TypeVar("T")
@@ -349,6 +351,52 @@ class HoldAnswer(BaseModel):
     listings: int
 
 
+class Proposal(BaseModel):
+    """An active CRM property whose listing is over (`ended`) or not shown any more (`absent`, with the evidence).
+
+    `since`: when the listing ended, or was called absent. `version` is the CRM property's.
+    """
+
+    crm_property_id: str
+    platform: str
+    address: str | None
+    crm_status: str
+    suggested_crm_status: str
+    reason: ProposalReason
+    since: Instant
+    standard_status: str | None
+    mls_property_id: str
+    source: str
+    listing_key: str
+    evidence: Facts | None
+    version: int
+    dismissed: bool
+    dismissed_by: str | None
+    dismissed_at: Instant | None
+    note: str | None
+
+    @classmethod
+    def of(cls, row: Row) -> Proposal:
+        return cls.model_construct(**row, suggested_crm_status=suggested_status(row["standard_status"]))
+
+
+class ProposalAcceptance(Request):
+    """`crm_status` is what it becomes instead of what is suggested."""
+
+    crm_status: Text | None = None
+
+
+class ProposalDismissal(Request):
+    note: Text | None = None
+
+
+class ProposalAnswer(BaseModel):
+    message: str
+    crm_property_id: str
+    crm_status: str
+    version: int
+
+
 class Change(BaseModel):
     """One field of one listing, by the names of RESO's HistoryTransactional; `new` has no field."""
 
@@ -505,6 +553,7 @@ class Stats(BaseModel):
     listings: dict[str, int]
     crm_properties: dict[str, int]
     quarantined: int
+    proposals: int
     runs: list[RunView]
 
 

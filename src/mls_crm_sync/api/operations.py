@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from mls_crm_sync.core.errors import InvalidInput, KeyNotFound, StoreUnavailable
-from mls_crm_sync.store import crm_properties, events, keys, listings, migrate, quarantine, runs
+from mls_crm_sync.core.proposals import ENDED
+from mls_crm_sync.store import crm_properties, events, keys, listings, migrate, proposals, quarantine, runs
 from mls_crm_sync.sync import keys as key_verbs
 from mls_crm_sync.sync.quarantine import retry
 from mls_crm_sync.sync.sources import sealed_away
@@ -114,6 +115,7 @@ async def get_stats(here: Here) -> models.Stats:
             listings=await listings.count_by_status(conn),
             crm_properties=await crm_properties.count_by_status(conn, stale_after=here.stale_after),
             quarantined=await quarantine.count_open(conn),
+            proposals=await proposals.count_open(conn, ENDED),
             runs=[models.RunView.of(row) for row in await runs.newest(conn)],
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from mls_crm_sync.core.errors import InvalidInput, SourceBroken
@@ -20,34 +20,11 @@ from mls_crm_sync.sync.crm import Edit, ImportSummary, Override
 from mls_crm_sync.sync.links import RowError, whole_rows
 
 from . import models
-from .context import Cursor, Here, Id, Limit, Service, known_crm_id, known_listing_id, merged, refuse_nul
+from .context import Cursor, Here, Id, IfMatch, Limit, Service, known_crm_id, known_listing_id, merged, refuse_nul
 from .problems import field_errors, responses
 from .strict import StrictRoute, storable
 
 router = APIRouter(prefix="/api/properties", tags=["CRM properties"], route_class=StrictRoute)
-
-
-async def _if_match(
-    request: Request, if_match: Annotated[str | None, Header(description="ETags that were read, or `*`.")] = None
-) -> frozenset[int] | None:
-    """Return the versions that If-Match names, None for all. What is no ETag of ours is one that nothing has.
-
-    A weak one counts as the strong one: proxies that compress weaken them on the way, and content is no other for it.
-    """
-    if if_match is None:
-        return None
-    said = [one.strip() for one in ",".join(request.headers.getlist("if-match")).split(",")]
-    tags = [_version_of(tag) for tag in said]
-    return None if "*" in said else frozenset(tag for tag in tags if tag is not None)
-
-
-def _version_of(etag: str) -> int | None:
-    text = etag.removeprefix("W/")
-    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-
-
-IfMatch = Annotated[frozenset[int] | None, Depends(_if_match)]
 
 
 @router.get("", operation_id="list_properties")

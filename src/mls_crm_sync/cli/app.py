@@ -16,6 +16,7 @@ from . import (
     links,
     listings,
     options,
+    proposals,
     quarantine,
     replay,
     scrape,
@@ -70,6 +71,7 @@ app.command("demo")(demo.demo)
 app.add_typer(crm.app, name="crm")
 app.add_typer(listings.app, name="listings")
 app.add_typer(absences.app, name="absences")
+app.add_typer(proposals.app, name="proposals")
 app.add_typer(sources.app, name="sources")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(keys.app, name="keys")

@@ -15,7 +15,8 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how many listings and CRM properties there are, in which state, and how the last runs ended."""
-    from mls_crm_sync.store import crm_properties, listings, quarantine, runs
+    from mls_crm_sync.core.proposals import ENDED
+    from mls_crm_sync.store import crm_properties, listings, proposals, quarantine, runs
     from mls_crm_sync.store.database import Database
     from mls_crm_sync.sync.ingest import end_abandoned
 
@@ -27,6 +28,7 @@ def status(
                 "crm_properties": await crm_properties.count_by_status(conn, stale_after=stale_after()),
                 "out_of_step": await crm_properties.count_out_of_step(conn, unsynced()),
                 "quarantined": await quarantine.count_open(conn),
+                "proposals": await proposals.count_open(conn, ENDED),
                 "runs": [dict(row) for row in await runs.newest(conn)],
             }
 
@@ -40,3 +42,4 @@ def status(
     table("Runs, newest first", shown, [[run[name] for name in shown] for run in found["runs"]])
     typer.echo(f"linked properties out of step with their listing: {found['out_of_step']:,}")
     typer.echo(f"quarantined records: {found['quarantined']:,}")
+    typer.echo(f"active properties whose listing is over: {found['proposals']:,}")

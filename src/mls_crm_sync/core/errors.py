@@ -6,7 +6,7 @@ The class docstring is the title a person reads; `code` is the stable word a pro
     SyncError
     ├── Refused              the caller asked for something that cannot be; nothing was changed
     │   ├── NotFound         ListingNotFound, CrmPropertyNotFound, KeyNotFound, HoldNotFound, SourceNotFound ...
-    │   ├── Conflict         AlreadyLinked, NotLinked, VersionMismatch, AmbiguousListingKey, IdTaken
+    │   ├── Conflict         AlreadyLinked, NotLinked, VersionMismatch, AmbiguousListingKey, IdTaken, NoProposal
     │   └── InvalidInput     a member of the request is not valid
     ├── RecordRejected       one record is broken: quarantine it, go on with the rest
     ├── SourceBroken         the delivery cannot be read on: what was stored stays, the pass is not complete
@@ -254,6 +254,20 @@ class HoldDecided(Conflict):
     def __init__(self, hold_id: int, decision: str) -> None:
         super().__init__(f"the listings held under the id {hold_id} are {decision} already")
         self.hold_id, self.decision = hold_id, decision
+
+
+class NoProposal(Conflict):
+    """Nothing is proposed of the CRM property"""
+
+    code = "no_proposal"
+
+    def __init__(self, crm_id: str) -> None:
+        super().__init__(f"CRM property {crm_id!r} is not active, or its listing is not over")
+        self.crm_id = crm_id
+
+    @property
+    def hint(self) -> str:
+        return "`mls-crm-sync proposals list` shows what is proposed now"
 
 
 class InvalidInput(Refused):

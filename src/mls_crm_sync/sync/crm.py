@@ -185,7 +185,7 @@ async def edit(db: Database, crm_id: str, change: Edit, *, now: datetime) -> int
 
     Raises CrmPropertyNotFound, VersionMismatch, InvalidInput (an unknown or computed field, a value that is none).
     """
-    values = {name: _checked(name, value) for name, value in change.values.items()}
+    values = {name: checked_column(name, value) for name, value in change.values.items()}
     own = normalise_facts(change.own)
     overrides = normalise_facts({name: o.value for name, o in change.overrides.items()})
     checked = _CheckedEdit(change, values, own, overrides, now)
@@ -382,7 +382,7 @@ def _merged(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     return _present({**before, **change})
 
 
-def _checked(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def checked_column(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value of a CRM column as it is stored. Raises InvalidInput."""
     if name == "tags":
         return list(_unique(value))
