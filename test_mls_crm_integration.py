@@ -569,7 +569,7 @@ def _served(home: Path, log: str, log_number: int) -> "Iterator[Service]":
     kept = {n: v for n, v in os.environ.items() if n not in ours and not n.startswith("MLS_CRM_SYNC_")}
     programs = {n: v for n, v in os.environ.items() if n == "MLS_CRM_SYNC_PG_BIN"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "mls_crm_sync", "serve", "--host", "127.0.0.1", "--port", "0"],
+        [sys.executable, "-m", "mls_crm_sync", "serve", "--no-worker", "--host", "127.0.0.1", "--port", "0"],
         env={**kept, **programs, "MLS_CRM_SYNC_HOME": str(home)},
         cwd=str(home.parent),
         stdin=subprocess.DEVNULL,

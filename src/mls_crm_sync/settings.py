@@ -50,6 +50,13 @@ class Settings(BaseSettings):
     # A listing not seen for longer than this shows as `stale`.
     stale_after: timedelta = Field(default=timedelta(hours=12), validation_alias="STALE_AFTER_HOURS")
 
+    # When active properties are read anew: cron, UTC. Until somebody edits the schedule.
+    frequency: str | None = Field(default=None, validation_alias="ACTIVE_PROPERTIES_SCRAPING_FREQUENCY")
+    # The least time between two due times of a schedule.
+    minimum_interval: timedelta = Field(
+        default=timedelta(minutes=5), validation_alias="MLS_CRM_SYNC_MINIMUM_INTERVAL_MINUTES"
+    )
+
     # What seals the secrets of sources: keys, one a line, the first one seals. Or a file of them.
     secret_key: SecretStr | None = Field(default=None, validation_alias="MLS_CRM_SYNC_SECRET_KEY")
     secret_key_file: Path | None = Field(default=None, validation_alias="MLS_CRM_SYNC_SECRET_KEY_FILE")
@@ -80,6 +87,15 @@ class Settings(BaseSettings):
             return timedelta(hours=float(value))
         except (ValueError, OverflowError):
             raise ValueError("must be a number of hours") from None
+
+    @field_validator("minimum_interval", mode="before")
+    @classmethod
+    def _from_minutes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= 1440:
+            raise ValueError("must be a number of minutes from 1 to 1440")
+        return timedelta(minutes=int(value))
 
     @field_validator("stale_after")
     @classmethod

@@ -10,10 +10,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mls_crm_sync.core.errors import SetupError
+from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.jobs.worker import Worker
 from mls_crm_sync.store import backup, binaries, migrate
 from mls_crm_sync.store.database import Database, connect
 from mls_crm_sync.store.embedded import EmbeddedPostgres
+from mls_crm_sync.sync import schedules
 from mls_crm_sync.sync.sealing import Sealer
+from mls_crm_sync.sync.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +29,12 @@ if TYPE_CHECKING:
 YOUNG_OBJECTS = 200_000
 """Between two looks of the garbage collector. A page of listings makes more than the usual 700 at once, none of them a
 cycle; looking through them each time took a fifth of an ingest."""
+
+CONNECTIONS_PER_TASK = 3
+"""Of a worker: a page is looked at while the one before is written, and the source's budget asked beside both."""
+
+WORKER_IDLE_TIMEOUT = timedelta(seconds=10)
+"""Of a worker's transaction: a process that was stopped in the middle of one must not keep its locks in its sleep."""
 
 REQUEST_TIMEOUT = timedelta(seconds=15)
 """Of one statement of a request; long work has its own pool and no such limit."""
@@ -93,6 +103,34 @@ async def open_database(settings: Settings, *, max_size: int = 10) -> AsyncItera
         async with database.connection() as conn:
             await migrate.migrate(conn)
         yield database
+
+
+@contextlib.asynccontextmanager
+async def open_worker(settings: Settings, *, slots: int) -> AsyncIterator[Worker]:
+    """Lend a worker over the configured database, up to date, with the schedule of active properties made.
+
+    Raises SetupError and StoreUnavailable.
+    """
+    sealer_ = sealer(settings)
+    unsafe = settings.allow_unsafe_database
+    async with (
+        database_server(settings) as server,
+        Database.open(
+            server.dsn,
+            max_size=slots * CONNECTIONS_PER_TASK + 4,
+            allow_unsafe=unsafe,
+            idle_timeout=WORKER_IDLE_TIMEOUT,
+        ) as database,
+    ):
+        async with database.connection() as conn:
+            await migrate.migrate(conn)
+        await set_schedule_up(settings, database)
+        yield Worker(database, server.dsn, Work(database, Normaliser(), sealer_), slots=slots)
+
+
+async def set_schedule_up(settings: Settings, database: Database) -> None:
+    """Make the schedule of active properties at the first start. Raises SetupError."""
+    await schedules.ensure_active_properties(database, settings.frequency, minimum=settings.minimum_interval)
 
 
 @contextlib.asynccontextmanager

@@ -103,4 +103,4 @@ async def test_unknown_hold_is_404_with_the_way_to_the_known_ones(http: httpx2.A
     for hold_id in (7, 2**70):
         answer = await http.post(f"/api/absence-holds/{hold_id}/release")
         assert (answer.status_code, answer.json()["code"]) == (404, "hold_not_found")
-        assert "absences holds" in answer.json()["hint"]
+        assert "/api/absence-holds" in answer.json()["hint"]

@@ -276,11 +276,19 @@ async def test_unlinking_takes_its_member_by_body_too_and_no_other(http: httpx2.
     assert (await http.get("/api/properties/p1")).json()["values"]["City"] == "Bklyn"
 
 
+@pytest.mark.parametrize("body", [b"{nonsense", b'{"force": true}', b"[]", b"x"])
+async def test_body_that_is_none_of_a_sync_is_refused(http: httpx2.AsyncClient, body: bytes) -> None:
+    await linked(http)
+    path, json = "/api/properties/p1/sync-from-mls", {"Content-Type": "application/json"}
+
+    refused(await http.post(path, content=body, headers=json), 422, "invalid_input")
+    assert (await http.post(path, content=b"{}", headers=json)).status_code == 200
+
+
 @pytest.mark.parametrize("body", [b"{nonsense", b'{"force": true}', b"[]", b"null", b"x"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/api/properties/p1/sync-from-mls"),
         ("DELETE", "/api/properties/p1"),
         ("DELETE", f"/api/mls-properties/{LISTING}"),
         ("DELETE", "/api/keys/1"),

@@ -228,6 +228,7 @@ async def test_health_and_readiness(http: httpx2.AsyncClient, conn: Connection) 
     assert await done(await http.get("/health")) == {"status": "ok"}
     assert await done(await http.get("/ready")) == {
         "status": "ready", "checks": {"database": "ok", "migrations": "ok"}, "sources_left_to_others": 0,
+        "workers": 0, "worker_included": False,
     }  # fmt: skip
 
     await conn.execute("DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations)")

@@ -27,8 +27,8 @@ import httpx2
 import psutil
 import pytest
 
+from faults.own_postgres import Postgres
 from mls_crm_sync.store.database import connect
-from mls_crm_sync.store.embedded import EmbeddedPostgres
 
 WAYS = ("fast", "immediate", "fast", "immediate", "fast")
 AWAY = 0.8  # seconds without a server
@@ -39,24 +39,6 @@ POOLS = 30  # connections: twenty for short requests, ten for long work
 PAUSE = 0.01  # seconds a client waits between two requests
 
 Checked = Callable[[], Awaitable[None]]
-
-
-class Postgres:
-    """A server of the test's own, which can be away."""
-
-    def __init__(self, home: Path, pg_bin: Path | None) -> None:
-        self._owner = EmbeddedPostgres(home, pg_bin=pg_bin)
-        self.dsn = self._owner.start()
-
-    def stop(self, way: str) -> None:
-        done = self._owner._programs.run("pg_ctl", "stop", "-D", str(self._owner.data), "-m", way, "-w", "-t", "30")
-        assert done.code == 0, done.text
-
-    def start(self) -> None:
-        self._owner._ensure_running()
-
-    def close(self) -> None:
-        self._owner.stop()
 
 
 @dataclass(slots=True)
@@ -169,7 +151,7 @@ def a_record(key: str, price: int) -> dict[str, Any]:
 def a_service(dsn: str, errors: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Lend the service as a process; nothing of it is left afterwards."""
     environment = {**os.environ, "DATABASE_URL": dsn}
-    command = [sys.executable, "-m", "mls_crm_sync", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "mls_crm_sync", "serve", "--no-worker", "--port", "0"]
     with errors.open("wb") as out:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=out)
     try:

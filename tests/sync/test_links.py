@@ -159,9 +159,9 @@ async def test_sync_never_touches_what_the_crm_owns(db: Database, conn: Connecti
     await conn.execute(
         """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
            RAISE EXCEPTION 'sync wrote a column of the CRM'; END $$;
-           CREATE TRIGGER owned BEFORE UPDATE ON crm_properties FOR EACH ROW WHEN (
-               (to_jsonb(OLD) - '{fields,synced_hash,synced_at}'::text[])
-               IS DISTINCT FROM (to_jsonb(NEW) - '{fields,synced_hash,synced_at}'::text[]))
+           CREATE TRIGGER owned AFTER UPDATE ON crm_properties FOR EACH ROW WHEN (
+               (to_jsonb(OLD) - '{fields,synced_hash,synced_at,place}'::text[])
+               IS DISTINCT FROM (to_jsonb(NEW) - '{fields,synced_hash,synced_at,place}'::text[]))
            EXECUTE FUNCTION refuse()"""
     )
 

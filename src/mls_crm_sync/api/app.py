@@ -10,7 +10,20 @@ from starlette.routing import Route
 
 from mls_crm_sync import __version__
 
-from . import absence, doors, idempotency, listings, operations, problems, properties, proposals, scraper, sources
+from . import (
+    absence,
+    doors,
+    idempotency,
+    listings,
+    operations,
+    problems,
+    properties,
+    proposals,
+    runs,
+    schedules,
+    scraper,
+    sources,
+)
 from .context import Service
 
 ROOMS = (
@@ -21,6 +34,8 @@ ROOMS = (
     absence,
     proposals,
     sources,
+    schedules,
+    runs,
 )  # asked in this order: what is asked for most comes first
 
 PROBLEMS = frozenset({f"#/components/schemas/{model.__name__}" for model in (problems.Problem, problems.NotReady)})

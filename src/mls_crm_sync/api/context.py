@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, BeforeValidator
 
-from mls_crm_sync.core.errors import CrmPropertyNotFound, InvalidInput, ListingNotFound, PlatformNotFound
+from mls_crm_sync.core.errors import (
+    CrmPropertyNotFound,
+    InvalidInput,
+    ListingNotFound,
+    PlatformNotFound,
+    ScheduleNotFound,
+)
 from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.core.schedule import DEFAULT_MINIMUM
 from mls_crm_sync.store.database import Database
+from mls_crm_sync.sync.refresh import refresh
 from mls_crm_sync.sync.sealing import Sealer
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Service:
     normaliser: Normaliser
     stale_after: timedelta
     sealer: Sealer = field(default_factory=Sealer)
+    minimum_interval: timedelta = DEFAULT_MINIMUM
+    includes_worker: bool = False
 
 
 async def _service(request: Request) -> Service:  # async: a plain one would go through a thread for each request
@@ -100,6 +108,13 @@ def known_listing_id(property_id: str) -> str:
     return property_id
 
 
+def known_job_id(job_id: str) -> str:
+    """Raises ScheduleNotFound for what cannot be the id of one."""
+    if "\x00" in job_id:
+        raise ScheduleNotFound(job_id)
+    return job_id
+
+
 def known_platform(platform: str | None) -> str | None:
     """Raises PlatformNotFound for what cannot be the name of one."""
     if platform is not None and "\x00" in platform:
@@ -107,11 +122,11 @@ def known_platform(platform: str | None) -> str | None:
     return platform
 
 
-def merged(body: BaseModel | None, **query: T | None) -> dict[str, T]:
+def merged(body: BaseModel | None, **query: Any) -> dict[str, Any]:  # noqa: ANN401 - as the body's members are
     """Return the members that came in the body or as query parameters; None is not said. Raises InvalidInput where the
     two say different things of one member.
     """
-    given: dict[str, T] = body.model_dump(exclude_none=True) if body is not None else {}
+    given: dict[str, Any] = body.model_dump(exclude_none=True) if body is not None else {}
     for name, value in query.items():
         if value is not None and given.setdefault(name, value) != value:
             raise InvalidInput(name, "the body says one thing and the query another")
@@ -132,3 +147,11 @@ def refuse_nul(**filters: str | None) -> None:
     for name, text in filters.items():
         if text is not None and "\x00" in text:
             raise InvalidInput(name, "must not contain NUL")
+
+
+async def source_checked(here: Service, property_id: str, *, asked: bool) -> dict[str, Any]:
+    """Ask a listing's source for it where somebody wants that; return what an answer tells of it."""
+    if not asked:
+        return {}
+    told = await refresh(here.work, here.sealer, here.normaliser, property_id)
+    return {"source_checked_at": told.at, "source_answer": told.answer, "source_detail": told.detail}

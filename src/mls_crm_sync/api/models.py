@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
@@ -15,6 +15,7 @@ from mls_crm_sync.core.proposals import suggested_status
 from mls_crm_sync.core.values import instant_text
 from mls_crm_sync.store.database import Row
 from mls_crm_sync.store.proposals import Reason as ProposalReason
+from mls_crm_sync.sync.schedules import View
 from mls_crm_sync.sync.sources import Configured
 
 T = TypeVar("T")
@@ -45,6 +46,12 @@ def _shown_name(name: str) -> str:
 
 
 Platform = Annotated[Name, AfterValidator(_shown_name)]
+
+
+def _aware(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("must have a zone, as 2026-11-26T18:00:00Z")
+    return at
 
 
 class Request(BaseModel):
@@ -223,7 +230,23 @@ class MlsData(BaseModel):
         return cls.model_construct(**{name: row[name] for name in _SAME if name in cls.model_fields}, **_shown(row))
 
 
-class SyncAnswer(BaseModel):
+class SyncRequest(Request):
+    """`refresh`: ask the listing's source for it first."""
+
+    refresh: Flag | None = None
+
+
+class SourceChecked(BaseModel):
+    """What the listing's source said when it was asked for it first: `found`, `not_there`, or `unknown` and why.
+    `source_checked_at` is when it said so; all are null where nobody asked.
+    """
+
+    source_checked_at: Instant | None = None
+    source_answer: str | None = None
+    source_detail: str | None = None
+
+
+class SyncAnswer(SourceChecked):
     message: str
     id: str
     mls_property_id: str
@@ -253,11 +276,14 @@ class ReferenceAnswer(BaseModel):
 
 
 class SyncPropertyRequest(Request):
+    """`refresh`: ask the listing's source for it first; only with `mls_property_id`."""
+
     mls_property_id: str | None = None
     platform: str | None = None
+    refresh: Flag | None = None
 
 
-class SyncPropertyAnswer(BaseModel):
+class SyncPropertyAnswer(SourceChecked):
     """`crm_properties_updated` counts the linked properties brought or found in step, `changed` those that differed."""
 
     success: bool
@@ -534,9 +560,11 @@ class EventView(BaseModel):
 
 
 class RunView(BaseModel):
+    """`source` is null where there are several."""
+
     run_id: int
     kind: str
-    source: str
+    source: str | None
     status: str
     started_at: Instant
     finished_at: Instant | None
@@ -547,6 +575,334 @@ class RunView(BaseModel):
     @classmethod
     def of(cls, row: Row) -> RunView:
         return cls.model_construct(**{name: row[name] for name in cls.model_fields})
+
+
+# -- schedules and runs -----------------------------------------------------------------------------------------------
+
+
+class ScheduleChanges(Request):
+    """What to change of a schedule; members left out stay, and none is null but `source`.
+
+    `cron_expression`: five fields, in the schedule's `timezone` (IANA). `limit`: listings of a location in a run, 1 to
+    10,000. `request_delay`: seconds between the starts of two requests to a source, over all workers. `filters`: which
+    CRM properties, instead of those that are active.
+    """
+
+    name: Name = ""
+    cron_expression: Text = ""
+    timezone: Text = ""
+    limit: Whole = 0
+    request_delay: Annotated[float, Field(strict=True, allow_inf_nan=False)] = 0.0
+    priority: Text = ""
+    filters: Facts = {}
+    source: Name | None = None
+    locations: Annotated[list[Name], Field(max_length=10_000)] = []
+
+
+class ActivePropertiesChanges(Request):
+    """As `ScheduleChanges`, of the schedule of active properties."""
+
+    cron_expression: Text = ""
+    limit: Whole = 0
+    request_delay: Annotated[float, Field(strict=True, allow_inf_nan=False)] = 0.0
+    priority: Text = ""
+    timezone: Text = ""
+    filters: Facts = {}
+
+
+class Toggle(Request):
+    enabled: Flag
+
+
+class Pause(Request):
+    """`until`: when it goes on by itself; left out, when somebody resumes it."""
+
+    until: Annotated[datetime, AfterValidator(_aware)] | None = None
+
+
+class Schedule(BaseModel):
+    """Three facts that are independent: `status` (is it on), `activity` (does it run), `health` (how did the last
+    finished run end; null before the first).
+
+    `last_run_at` is when the newest run began, `run_count` counts runs that began. `next_run_at` is null while inactive
+    and while paused without an end. `problem`: why nothing can be made of its due times. `version` is its ETag.
+    """
+
+    scheduled_job_id: str
+    kind: str
+    name: str
+    status: str
+    cron_expression: str
+    timezone: str
+    limit: int
+    request_delay: float
+    priority: str
+    filters: Facts
+    source: str | None
+    locations: list[str]
+    last_run_at: Instant | None
+    next_run_at: Instant | None
+    run_count: int
+    activity: str
+    health: str | None
+    current_run_id: int | None
+    last_finished_run_id: int | None
+    last_success_at: Instant | None
+    median_duration_ms: int | None
+    paused: bool
+    paused_at: Instant | None
+    paused_by: str | None
+    paused_until: Instant | None
+    problem: str | None
+    version: int
+    made_at: Instant
+    changed_at: Instant
+
+    @classmethod
+    def of(cls, view: View) -> Schedule:
+        job, runs = view.job, view.activity
+        same = {name: job[name] for name in cls.model_fields if name in job}
+        median = runs["median_duration"]
+        return cls.model_construct(
+            **same
+            | {
+                "limit": job["listing_limit"],
+                "next_run_at": view.next_run_at,
+                "last_run_at": runs["last_run_at"],
+                "run_count": runs["run_count"],
+                "activity": runs["open_status"] or "idle",
+                "health": runs["last_status"],
+                "current_run_id": runs["open_run"],
+                "last_finished_run_id": runs["last_run"],
+                "last_success_at": runs["last_success_at"],
+                "median_duration_ms": None if median is None else round(median * 1000),
+                "paused": job["paused_at"] is not None,
+            }
+        )
+
+
+class ActivePropertiesConfig(BaseModel):
+    """The schedule of active properties."""
+
+    exists: Literal[True]
+    job: Schedule
+
+
+class NoActivePropertiesConfig(BaseModel):
+    """There is none yet."""
+
+    exists: Literal[False]
+    message: str
+
+
+class ActivePropertiesUpdated(ActivePropertiesConfig):
+    """`updated_fields` are the members that were given, sorted."""
+
+    updated_fields: list[str]
+
+
+class ScheduleEdit(BaseModel):
+    """`changes` are member -> [before, after]."""
+
+    version: int
+    edited_by: str
+    edited_at: Instant
+    changes: Facts
+
+
+class LeftOut(BaseModel):
+    """CRM properties that cannot be read, and some of their ids."""
+
+    properties: int
+    examples: list[str]
+
+
+class PlaceView(BaseModel):
+    source: str
+    location: str
+
+
+class SelectionRequest(Request):
+    """`filters` to look at instead of the schedule's own."""
+
+    filters: Facts | None = None
+
+
+class SelectionView(BaseModel):
+    """What a schedule would read now; `left_out` by reason: `no_location`, `no_source`."""
+
+    locations: int
+    properties: int
+    left_out: dict[str, LeftOut] | None
+    examples: list[PlaceView]
+
+
+class CronError(BaseModel):
+    """`field` is minute, hour, day, month, weekday, expression or timezone."""
+
+    field: str
+    reason: str
+
+
+class NextRun(BaseModel):
+    """`local` is the same instant in the zone asked for, with its offset."""
+
+    at: Instant
+    local: str
+
+
+class SchedulePreview(BaseModel):
+    """`valid`, with runs; or not, with `error` and none. `runs_per_day` is the mean of the next seven days;
+    `daylight_saving` says what becomes of runs when the clocks change within a year.
+    """
+
+    valid: bool
+    error: CronError | None
+    next_runs: list[NextRun]
+    runs_per_day: float | None
+    daylight_saving: list[str]
+
+
+class Run(BaseModel):
+    """A run, or due times of which none was made (`skipped`, `missed`, with a `reason`): `due_times` of them, from
+    `scheduled_for` to `last_due_at`.
+
+    `trigger` is scheduled, manual, or the kind of an ingest. `counts` grow while it runs. `estimated_finish_at` goes by
+    the locations done so far. `left_out`: CRM properties that it could not read, by reason.
+    """
+
+    run_id: int
+    trigger: str
+    scheduled_job_id: str | None
+    scheduled_for: Instant | None
+    last_due_at: Instant | None
+    due_times: int
+    status: str
+    reason: str | None
+    actor: str | None
+    attempt_of: int | None
+    source: str | None
+    made_at: Instant
+    started_at: Instant | None
+    finished_at: Instant | None
+    duration_ms: int | None
+    locations: int
+    finished_locations: int
+    failed_locations: int
+    estimated_finish_at: Instant | None
+    counts: Facts
+    error_code: str | None
+    error_detail: str | None
+    config: Facts | None
+    left_out: dict[str, LeftOut] | None
+
+    @classmethod
+    def of(cls, row: Row, now: datetime) -> Run:
+        same = {name: row[name] for name in cls.model_fields if name in row}
+        counts = row["counts"] or {"read": row["read_so_far"], "crm_updated": row["crm_updated_so_far"]}
+        ran = (row["finished_at"] or now) - row["started_at"] if row["started_at"] is not None else None
+        done, of = row["finished_locations"], row["locations"]
+        left = None
+        if row["finished_at"] is None and ran is not None and done:
+            left = now + ran / done * (of - done)
+        return cls.model_construct(
+            **same
+            | {
+                "trigger": row["kind"],
+                "counts": counts,
+                "duration_ms": None if ran is None else round(ran.total_seconds() * 1000),
+                "estimated_finish_at": left,
+            }
+        )
+
+
+class RunError(BaseModel):
+    code: str
+    message: str
+    hint: str | None
+
+
+class RunLocation(BaseModel):
+    """A location of a run. `task` is read or look_up; `outcome` how its pass ended, `evidence` how that is known."""
+
+    location_id: int
+    source: str
+    location: str
+    task: str
+    status: str
+    starts: int
+    started_at: Instant | None
+    finished_at: Instant | None
+    duration_ms: int | None
+    outcome: str | None
+    evidence: str | None
+    counts: Facts
+    error: RunError | None
+    worker: str | None
+
+    @classmethod
+    def of(cls, row: Row, now: datetime) -> RunLocation:
+        same = {name: row[name] for name in cls.model_fields if name in row}
+        ran = (row["finished_at"] or now) - row["started_at"] if row["started_at"] is not None else None
+        code = row["error_code"]
+        error = RunError(code=code, message=row["error_detail"], hint=row["error_hint"]) if code is not None else None
+        told = {
+            "duration_ms": None if ran is None else round(ran.total_seconds() * 1000),
+            "error": error,
+            "worker": None if row["pid"] is None else f"{row['host']}:{row['pid']}",
+        }
+        return cls.model_construct(**same | told)
+
+
+class RunErrors(BaseModel):
+    """What went wrong in a run, by its code, the most frequent first."""
+
+    code: str
+    locations: int
+    detail: str | None
+    hint: str | None
+    examples: list[str]
+
+
+class RunChange(BaseModel):
+    """A change that a run found, and the CRM properties that follow the listing: `applied`, or `held_by_override`."""
+
+    change_id: int
+    at: Instant
+    type: str
+    property_id: str
+    listing_key: str
+    address: str | None
+    field_name: str | None
+    previous_value: Any
+    new_value: Any
+    crm_properties: dict[str, str]
+
+
+class LogLine(BaseModel):
+    """What happened in a run, from what is written down of it; oldest first."""
+
+    at: Instant
+    level: str
+    message: str
+    location: str | None
+
+
+class RunMade(BaseModel):
+    message: str
+    run_id: int
+
+
+class WorkerView(BaseModel):
+    """A worker that is seen, and how many locations it reads."""
+
+    worker_id: int
+    host: str
+    pid: int
+    release: str
+    started_at: Instant
+    seen_at: Instant
+    locations: int
 
 
 class Stats(BaseModel):
@@ -640,8 +996,12 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """`sources_left_to_others`: so many have a secret that no key of this process opens; it leaves them to others."""
+    """`sources_left_to_others`: so many have a secret that no key of this process opens; it leaves them to others.
+    `workers` are seen; `worker_included`: this service brings one along.
+    """
 
     status: str
     checks: dict[str, str]
     sources_left_to_others: int
+    workers: int
+    worker_included: bool

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from mls_crm_sync.core.errors import InvalidInput, KeyNotFound, StoreUnavailable
 from mls_crm_sync.core.proposals import ENDED
-from mls_crm_sync.store import crm_properties, events, keys, listings, migrate, proposals, quarantine, runs
+from mls_crm_sync.store import crm_properties, events, keys, listings, migrate, proposals, quarantine, runs, workers
 from mls_crm_sync.sync import keys as key_verbs
 from mls_crm_sync.sync.quarantine import retry
 from mls_crm_sync.sync.sources import sealed_away
@@ -31,17 +31,24 @@ async def health() -> models.Health:
 async def ready(here: Here, request: Request) -> models.Ready | Response:
     """Asks the database for an answer, and whether it is up to date; 503 until both hold."""
     checks = {"database": "ok", "migrations": "ok"}
-    left = 0
+    left = seen = 0
     try:
         async with here.db.connection() as conn:
             await migrate.check(conn)
+            seen = len(await workers.living(conn))
         left = len(await sealed_away(here.db, here.sealer))
     except StoreUnavailable:
         checks = {"database": "unavailable", "migrations": "unknown"}
     except Exception as error:  # noqa: BLE001 - whatever it is, this service is not ready
         checks["migrations"] = type(error).__name__
     if all(check == "ok" for check in checks.values()):
-        return models.Ready(status="ready", checks=checks, sources_left_to_others=left)
+        return models.Ready(
+            status="ready",
+            checks=checks,
+            sources_left_to_others=left,
+            workers=seen,
+            worker_included=here.includes_worker,
+        )
     away = checks["database"] != "ok"
     body = problems.NotReady(
         title="The service is not ready",

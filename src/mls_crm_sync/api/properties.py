@@ -20,7 +20,19 @@ from mls_crm_sync.sync.crm import Edit, ImportSummary, Override
 from mls_crm_sync.sync.links import RowError, whole_rows
 
 from . import models
-from .context import Cursor, Here, Id, IfMatch, Limit, Service, known_crm_id, known_listing_id, merged, refuse_nul
+from .context import (
+    Cursor,
+    Here,
+    Id,
+    IfMatch,
+    Limit,
+    Service,
+    known_crm_id,
+    known_listing_id,
+    merged,
+    refuse_nul,
+    source_checked,
+)
 from .problems import field_errors, responses
 from .strict import StrictRoute, storable
 
@@ -171,16 +183,40 @@ async def get_mls_data(here: Here, id: Id) -> models.MlsData:  # noqa: A002 - th
 
 
 @router.post("/{id}/sync-from-mls", operation_id="sync_from_mls", responses=responses(404, 409))
-async def sync_from_mls(here: Here, id: Id) -> models.SyncAnswer:  # noqa: A002 - the documented name
-    """Bring one CRM property in step with its listing; says which fields changed."""
+async def sync_from_mls(
+    here: Here,
+    id: Id,  # noqa: A002 - the documented name
+    body: models.SyncRequest | None = None,
+    refresh: Annotated[bool | None, Query(description="Ask the listing's source for it first.")] = None,
+) -> models.SyncAnswer:
+    """Bring one CRM property in step with its listing; says which fields changed. With `refresh`, which may come as a
+    query parameter, the listing is looked up at its source first.
+    """
     crm_id = known_crm_id(id)
-    synced = await links.sync_crm_property(here.db, here.normaliser.unsynced, crm_id)
+    if not merged(body, refresh=refresh).get("refresh", False):
+        synced = await links.sync_crm_property(here.db, here.normaliser.unsynced, crm_id)
+        async with here.db.connection() as conn:
+            property_id = synced.property_id if synced else await crm_properties.linked_to(conn, crm_id)
+        return _synced(id, property_id, list(synced.field_names) if synced else [], {})
     async with here.db.connection() as conn:
-        property_id = synced.property_id if synced else await crm_properties.linked_to(conn, crm_id)
-    names = list(synced.field_names) if synced else []
-    message = "brought in step" if synced else "in step already"
+        property_id = await crm_properties.linked_to(conn, crm_id)
+        before = await crm_properties.get(conn, crm_id, stale_after=here.stale_after)
+    told = await source_checked(here, property_id, asked=True)  # what it finds reaches the property at once
+    await links.sync_crm_property(here.db, here.normaliser.unsynced, crm_id)
+    async with here.db.connection() as conn:
+        after = await crm_properties.get(conn, crm_id, stale_after=here.stale_after)
+    was, now = before["fields"], after["fields"]
+    return _synced(id, property_id, sorted(n for n in was.keys() | now.keys() if was.get(n) != now.get(n)), told)
+
+
+def _synced(crm_id: str, property_id: str, names: list[str], told: Mapping[str, Any]) -> models.SyncAnswer:
     return models.SyncAnswer(
-        message=message, id=id, mls_property_id=property_id, changed=synced is not None, field_names=names
+        message="brought in step" if names else "in step already",
+        id=crm_id,
+        mls_property_id=property_id,
+        changed=bool(names),
+        field_names=names,
+        **told,
     )
 
 

@@ -5,7 +5,7 @@ The same verbs as the CRM's side: two doors, one meaning.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
@@ -13,7 +13,7 @@ from mls_crm_sync.core.errors import InvalidInput
 from mls_crm_sync.sync import links
 
 from . import models
-from .context import Here, known_crm_id, known_listing_id, known_platform, merged
+from .context import Here, known_crm_id, known_listing_id, known_platform, merged, source_checked
 from .problems import responses
 from .strict import ReferenceRoute
 
@@ -59,15 +59,25 @@ async def sync_property(
     body: models.SyncPropertyRequest | None = None,
     mls_property_id: Annotated[str | None, Query()] = None,
     platform: Annotated[str | None, Query()] = None,
+    refresh: Annotated[bool | None, Query(description="Ask the listing's source for it first.")] = None,
 ) -> models.SyncPropertyAnswer:
-    """Bring the CRM properties of one listing, or without one all linked properties, in step."""
-    given = merged(body, mls_property_id=mls_property_id, platform=platform)
+    """Bring the CRM properties of one listing, or without one all linked properties, in step. With `refresh` the
+    listing is looked up at its source first.
+    """
+    given = merged(body, mls_property_id=mls_property_id, platform=platform, refresh=refresh)
+    asked = given.get("refresh", False)
     property_id, where = given.get("mls_property_id"), known_platform(given.get("platform"))
     unsynced = here.normaliser.unsynced
+    told: dict[str, Any] = {}
+    if property_id is None and asked:
+        raise InvalidInput(
+            "refresh", "needs mls_property_id; POST /api/active-properties/run reads all that are active"
+        )
     if property_id is None:
         summary = await links.sync_all(here.work, unsynced, platform=where)
     else:
-        summary = await links.sync_listing(here.db, unsynced, known_listing_id(property_id), platform=where)
+        told = await source_checked(here, known_listing_id(property_id), asked=asked)
+        summary = await links.sync_listing(here.db, unsynced, property_id, platform=where)
     changed = len(summary.changed)
     return models.SyncPropertyAnswer(
         success=True,
@@ -75,4 +85,5 @@ async def sync_property(
         mls_property_id=property_id,
         crm_properties_updated=summary.properties,
         changed=changed,
+        **told,
     )

@@ -19,10 +19,13 @@ from . import (
     proposals,
     quarantine,
     replay,
+    runs,
+    schedule,
     scrape,
     serve,
     sources,
     status,
+    worker,
 )
 
 app = typer.Typer(
@@ -67,10 +70,14 @@ app.command("unlink")(links.unlink)
 app.command("sync")(links.sync)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 app.add_typer(crm.app, name="crm")
 app.add_typer(listings.app, name="listings")
 app.add_typer(absences.app, name="absences")
+app.command("workers")(runs.workers)
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(runs.app, name="runs")
 app.add_typer(proposals.app, name="proposals")
 app.add_typer(sources.app, name="sources")
 app.add_typer(quarantine.app, name="quarantine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,16 +22,17 @@ PORTS_TRIED = 100
 def demo(
     served: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the sample until told to stop.")] = True,
 ) -> None:
-    """Run the main job on a generated sample, show what changed in the CRM and why, and serve the sample.
+    """Run the main job on a generated sample, show what changed in the CRM and why, and go on with it.
 
-    The sample has a database of its own. It is served on 127.0.0.1:8080, or the next free port.
+    The sample has a database of its own. It is served on 127.0.0.1:8080, or the next free port; every minute a few of
+    its listings change, and a worker reads them.
     """
     on_a_loop(_demo(served=served))
 
 
 async def _demo(*, served: bool) -> None:
     from mls_crm_sync import wiring
-    from mls_crm_sync.demo import tour
+    from mls_crm_sync.demo import live, tour
     from mls_crm_sync.settings import Settings
 
     settings = Settings()
@@ -40,8 +42,15 @@ async def _demo(*, served: bool) -> None:
         _show(done)
         if not served:
             return
+        mls = live.Live(own.home / "mls", done.second)
+        async with wiring.open_database(own) as db:
+            await mls.set_up(db, tour.SOURCE)
         async with serve.application(own, local_mode=True, keyless=True) as app:
-            await serve.run(app, _free_socket(), local_mode=True, greet=lambda url: _invite(url, done))
+            going_on = asyncio.create_task(mls.go_on())
+            try:
+                await serve.run(app, _free_socket(), local_mode=True, greet=lambda url: _invite(url, done))
+            finally:
+                going_on.cancel()
 
 
 def _tell(step: Step) -> None:
@@ -74,6 +83,7 @@ def _invite(url: str, done: Tour) -> None:
     changed = done.changes[0]
     where = url.removeprefix("http://")
     body = f"""-H 'Content-Type: application/json' -d '{{"mls_property_id": "{changed["property_id"]}"}}'"""
+    typer.echo("Every minute a few listings change and a run reads them: mls-crm-sync runs list")
     typer.echo("The sample is served until Ctrl-C. Three things to try in another terminal:")
     typer.echo(f"curl {where}/api/properties/{changed['crm_id']}/mls-data")
     typer.echo(f"curl -X POST {where}/sync-property {body}")

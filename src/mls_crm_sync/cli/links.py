@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import broken, count, json_line, row_errors
-from .session import unsynced, with_database
+from . import options
+from .output import broken, count, json_line, notice, row_errors
+from .session import sealer, unsynced, with_database
 
 if TYPE_CHECKING:
     from mls_crm_sync.sources.table import Table
@@ -54,19 +55,40 @@ def sync(
     platform: Annotated[
         str | None, typer.Option(help="Without CRM_ID: only the properties of this CRM's listings.")
     ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the listing's source for it first; of one.")] = False,
 ) -> None:
     """Bring one CRM property, or all linked ones, in step with their listings."""
     from mls_crm_sync.sync import links
 
     if crm_id is not None and platform is not None:
         raise typer.BadParameter("say CRM_ID or --platform, not both")
+    if refresh and crm_id is None:
+        raise options.bad("--refresh", "needs CRM_ID; `mls-crm-sync schedule run` reads all that are active")
     if crm_id is not None:
+        if refresh:
+            _refresh(crm_id)
         synced = with_database(lambda db: links.sync_crm_property(db, unsynced(), crm_id))
         typer.echo("in step already" if synced is None else "brought in step: " + ", ".join(synced.field_names))
         return
     summary = with_database(lambda db: links.sync_all(db, unsynced(), platform=platform))
     found = count(summary.properties, "linked property", "linked properties")
     typer.echo(f"{found} in step, {len(summary.changed):,} of them only now")
+
+
+def _refresh(crm_id: str) -> None:
+    """Ask the source of a CRM property's listing, and say what it said."""
+    from mls_crm_sync.core.listing import Normaliser
+    from mls_crm_sync.store import crm_properties
+    from mls_crm_sync.store.database import Database
+    from mls_crm_sync.sync import refresh
+
+    async def ask(db: Database) -> refresh.Checked:
+        async with db.connection() as conn:
+            property_id = await crm_properties.linked_to(conn, crm_id)
+        return await refresh.refresh(db, sealer(), Normaliser(), property_id)
+
+    told = with_database(ask)
+    notice(f"{told.answer.replace('_', ' ')}: {told.detail}")
 
 
 def _link_one(crm_id: str, property_id: str, *, move: bool, as_json: bool) -> None:

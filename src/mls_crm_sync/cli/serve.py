@@ -13,6 +13,7 @@ import typer
 
 from .output import notice
 from .session import on_a_loop
+from .worker import worker_beside
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,19 +33,22 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to bind; any but loopback asks for a key.")] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
     require_key: Annotated[bool, typer.Option("--require-key", help="Ask for a key on loopback too.")] = False,
+    with_worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Bring a worker along, which reads what schedules ask for.")
+    ] = True,
 ) -> None:
     """Serve the HTTP API until told to stop."""
     from mls_crm_sync.settings import Settings
 
-    on_a_loop(_serve(Settings(), host, port, require_key=require_key))
+    on_a_loop(_serve(Settings(), host, port, require_key=require_key, with_worker=with_worker))
 
 
-async def _serve(settings: Settings, host: str, port: int, *, require_key: bool) -> None:
+async def _serve(settings: Settings, host: str, port: int, *, require_key: bool, with_worker: bool) -> None:
     from mls_crm_sync.api.permissions import is_loopback_host
     from mls_crm_sync.core.errors import SetupError
 
     local_mode = not require_key and is_loopback_host(f"[{host}]" if ":" in host else host)
-    async with application(settings, local_mode=local_mode) as app:
+    async with application(settings, local_mode=local_mode, with_worker=with_worker) as app:
         sock = bound(host, port)
         if sock is None:
             raise SetupError(f"{host}:{port} cannot be bound", hint="another service has it; take another with --port")
@@ -52,8 +56,13 @@ async def _serve(settings: Settings, host: str, port: int, *, require_key: bool)
 
 
 @contextlib.asynccontextmanager
-async def application(settings: Settings, *, local_mode: bool, keyless: bool = False) -> AsyncIterator[FastAPI]:
-    """Lend the service over the configured database; its first start makes an admin key, unless it is `keyless`."""
+async def application(
+    settings: Settings, *, local_mode: bool, keyless: bool = False, with_worker: bool = True
+) -> AsyncIterator[FastAPI]:
+    """Lend the service over the configured database; its first start makes an admin key, unless it is `keyless`.
+
+    `with_worker`: with a worker in a process of its own, so that reading a large page keeps no request waiting.
+    """
     from mls_crm_sync import wiring
     from mls_crm_sync.api.app import create_app
     from mls_crm_sync.api.context import Service
@@ -64,8 +73,18 @@ async def application(settings: Settings, *, local_mode: bool, keyless: bool = F
         first = None if keyless else await keys.create_first(long)
         if first is not None:
             notice(f"admin key, shown this once: {first}")
-        service = Service(short, long, Normaliser(), settings.stale_after, wiring.sealer(settings))
-        yield create_app(service, local_mode=local_mode)
+        await wiring.set_schedule_up(settings, long)
+        service = Service(
+            short,
+            long,
+            Normaliser(),
+            settings.stale_after,
+            wiring.sealer(settings),
+            minimum_interval=settings.minimum_interval,
+            includes_worker=with_worker,
+        )
+        async with worker_beside(settings) if with_worker else contextlib.nullcontext():
+            yield create_app(service, local_mode=local_mode)
 
 
 async def run(

@@ -131,6 +131,34 @@ class SourceNotFound(NotFound):
         return "`mls-crm-sync sources list` shows those that are set up, `mls-crm-sync sources add` sets one up"
 
 
+class ScheduleNotFound(NotFound):
+    """There is no such schedule"""
+
+    code = "schedule_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no schedule has the id {job_id!r}")
+        self.job_id = job_id
+
+    @property
+    def hint(self) -> str:
+        return "`mls-crm-sync schedule list` shows their ids"
+
+
+class RunNotFound(NotFound):
+    """There is no such run"""
+
+    code = "run_not_found"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"no run has the id {run_id}")
+        self.run_id = run_id
+
+    @property
+    def hint(self) -> str:
+        return "`mls-crm-sync runs list` shows their ids"
+
+
 class PlatformNotFound(NotFound):
     """There is no such platform"""
 
@@ -197,10 +225,10 @@ class VersionMismatch(Conflict):
 
     code = "version_mismatch"
 
-    def __init__(self, crm_id: str, expected: Collection[int], actual: int) -> None:
+    def __init__(self, crm_id: str, expected: Collection[int], actual: int, *, what: str = "CRM property") -> None:
         """`expected` are the versions that would have done; none where what was asked for contradicts itself."""
         others = " or ".join(map(str, sorted(expected))) or "what was asked for"
-        super().__init__(f"CRM property {crm_id!r} is at version {actual}, not {others}")
+        super().__init__(f"{what} {crm_id!r} is at version {actual}, not {others}")
         self.crm_id, self.expected, self.actual = crm_id, expected, actual
 
     @property
@@ -254,6 +282,49 @@ class HoldDecided(Conflict):
     def __init__(self, hold_id: int, decision: str) -> None:
         super().__init__(f"the listings held under the id {hold_id} are {decision} already")
         self.hold_id, self.decision = hold_id, decision
+
+
+class AlreadyRunning(Conflict):
+    """A run of it is under way"""
+
+    code = "already_running"
+
+    def __init__(self, job_id: str, run_id: int) -> None:
+        super().__init__(f"run {run_id} of the schedule {job_id!r} has not ended yet")
+        self.job_id, self.run_id = job_id, run_id
+
+    @property
+    def hint(self) -> str:
+        return f"`mls-crm-sync runs show {self.run_id}` says how far it is, `runs cancel {self.run_id}` ends it"
+
+
+class NothingToRead(Conflict):
+    """There is nothing that a run could read"""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """`reason` is a stable word: `nothing_active`, `no_source`, `no_location`, `nothing_failed`."""
+        super().__init__(detail)
+        self.reason = self.code = reason
+
+
+class RunEnded(Conflict):
+    """The run has ended"""
+
+    code = "run_ended"
+
+    def __init__(self, run_id: int, status: str) -> None:
+        super().__init__(f"run {run_id} is {status}")
+        self.run_id, self.status = run_id, status
+
+
+class ScheduleExists(Conflict):
+    """There is a schedule with this id already"""
+
+    code = "schedule_exists"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"a schedule has the id {job_id!r} already")
+        self.job_id = job_id
 
 
 class NoProposal(Conflict):

@@ -112,11 +112,16 @@ def _next_day(rng: random.Random, before: list[dict[str, Any]]) -> Iterator[dict
         if number in prices:
             changed = {"ListPrice": listing["ListPrice"] - rng.randrange(5_000, 40_000, 1_000)}
         elif number in statuses:
-            status = _NEXT_STATUS[listing["StandardStatus"]]
-            changed = {"StandardStatus": status, "MlsStatus": _LOCAL_STATUS.get(status, status)}
+            changed = next_status(listing["StandardStatus"])
         elif number in remarks:
             changed = {"PublicRemarks": listing["PublicRemarks"] + " Open house on Sunday."}
         yield _noisy(rng, listing | changed, touched=bool(changed))
+
+
+def next_status(status: str) -> dict[str, str]:
+    """Return where a listing goes from a status, by both of its words. Raises KeyError where it goes nowhere."""
+    following = _NEXT_STATUS[status]
+    return {"StandardStatus": following, "MlsStatus": _LOCAL_STATUS.get(following, following)}
 
 
 def _noisy(rng: random.Random, listing: dict[str, Any], *, touched: bool) -> dict[str, Any]:

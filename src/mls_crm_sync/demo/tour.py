@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from mls_crm_sync import wiring
@@ -43,11 +44,15 @@ class Tour:
     changes: list[Row]  # what the second delivery changed in the CRM, by CRM id
     out_of_step: int  # linked properties that are not as their listing
     owned_as_before: bool  # what the CRM owns is byte for byte what it was before the second delivery
+    second: Path  # the second delivery
 
 
 def own_settings(settings: Settings) -> Settings:
-    """Return those of the sample's database: embedded, and in a folder of its own whatever the real one is."""
-    return settings.model_copy(update={"database_url": None, "home": settings.home / "demo"})
+    """Return those of the sample's database: embedded, in a folder of its own whatever the real one is, and read anew
+    every minute.
+    """
+    own = {"database_url": None, "home": settings.home / "demo"}
+    return settings.model_copy(update={**own, "frequency": "* * * * *", "minimum_interval": timedelta(minutes=1)})
 
 
 async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
@@ -80,6 +85,7 @@ async def run(settings: Settings, tell: Callable[[Step], None]) -> Tour:
                 changes=await listings.crm_changes_of_run(conn, second.run_id),
                 out_of_step=await crm_properties.count_out_of_step(conn, normaliser.unsynced),
                 owned_as_before=await crm_properties.owned_digest(conn) == owned,
+                second=sample.second,
             )
 
 

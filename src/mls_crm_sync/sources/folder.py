@@ -352,4 +352,10 @@ def _opens_file(opening: Opening) -> FileSource:
 
 
 FOLDER = Kind("folder", "A folder with one file for each location", FolderSettings, _opens_folder)
-FILE = Kind("file", "One file that is replaced by each delivery", FileSettings, _opens_file)
+
+
+def _of_file(settings: FileSettings) -> str:
+    return settings.location
+
+
+FILE = Kind("file", "One file that is replaced by each delivery", FileSettings, _opens_file, only_location=_of_file)

@@ -40,6 +40,10 @@ class Opening:
     gate: Gate
 
 
+def _by_location(_: Settings) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`opens` does no IO: a source that cannot be reached says so when it is asked."""
@@ -52,3 +56,4 @@ class Kind:
     limits: Mapping[str, int] = field(default_factory=dict)  # unless the operator says otherwise; see sync/budgets.py
     request_delay: float = 0.0  # seconds between the starts of two requests
     network: bool = False  # asked over a network: through a gate, by a budget
+    only_location: Callable[[Any], str | None] = _by_location  # by its settings: the one that all of it is read by

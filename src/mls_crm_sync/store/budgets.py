@@ -23,12 +23,6 @@ async def lock(conn: Connection, source: str) -> Breaker:
     return Breaker(**dict(row))
 
 
-async def now(conn: Connection) -> datetime:
-    """Return the database's clock, UTC: the one that all processes share."""
-    at: datetime = await conn.fetchval(_SQL["now"])
-    return at
-
-
 async def marks(conn: Connection, source: str, budget: Budget, now: datetime) -> Marks:
     latest = await conn.fetchval(_SQL["latest"], source)
     nth, spent = {}, {}

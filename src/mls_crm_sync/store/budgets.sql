@@ -4,9 +4,6 @@ INSERT INTO source_budgets (source) VALUES ($1) ON CONFLICT DO NOTHING
 -- name: lock
 SELECT failures, openings, open_until, probe_until, limited, not_before FROM source_budgets WHERE source = $1 FOR UPDATE
 
--- name: now
-SELECT clock_timestamp()
-
 -- name: latest
 SELECT max(at) FROM source_requests WHERE source = $1
 

@@ -11,7 +11,7 @@ import contextlib
 import random
 import re
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -159,6 +159,12 @@ def _decode_jsonb(data: bytes) -> Any:  # noqa: ANN401 # any JSON value
     return orjson.loads(data[1:])
 
 
+async def now(conn: Connection) -> datetime:
+    """Return what the database's clock says, UTC: the one clock that all processes share."""
+    at: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    return at
+
+
 async def check_server(conn: Connection, *, allow_unsafe: bool = False) -> None:
     """Raise SetupError for a server that is too old, not UTF-8, or may lose what it said was committed.
 
@@ -207,14 +213,17 @@ class Database:
         max_size: int = 10,
         allow_unsafe: bool = False,
         statement_timeout: timedelta = timedelta(0),
+        idle_timeout: timedelta = timedelta(0),
     ) -> AsyncIterator[Database]:
         """Open a pool on a server that passes `check_server`; close it at the end. Migrates nothing.
 
-        A statement that takes longer than `statement_timeout` is cancelled; zero means never. No session is reset when
+        A statement that takes longer than `statement_timeout` is cancelled, a transaction in which nothing is asked for
+        longer than `idle_timeout` is rolled back with its session; zero means never. No session is reset when
         it comes back, which would be half of a reader's way to the database: whoever leaves something in one, as a run
         its lock, takes it out again.
         """
-        milliseconds = int(statement_timeout.total_seconds() * 1000)
+        limits = {"statement_timeout": statement_timeout, "idle_in_transaction_session_timeout": idle_timeout}
+        timeouts = {name: str(int(limit.total_seconds() * 1000)) for name, limit in limits.items()}
         with _connecting():
             pool = await asyncpg.create_pool(
                 dsn,
@@ -222,7 +231,7 @@ class Database:
                 max_size=max_size,
                 init=_set_up,
                 reset=_leave,
-                server_settings=SESSION | {"statement_timeout": str(milliseconds)},
+                server_settings=SESSION | timeouts,
                 timeout=CONNECT_TIMEOUT.total_seconds(),
             )
         try:

@@ -20,6 +20,7 @@ from mls_crm_sync.core.listing import normalise_facts
 
 from . import payloads
 from .database import Connection, Row, like
+from .places import Linked
 from .queries import load, narrowed
 
 _SQL = load(__file__)
@@ -353,6 +354,22 @@ async def page(
 async def changes(conn: Connection, property_id: str, *, before: int = 2**63 - 1, limit: int = 50) -> list[Row]:
     """Return the newest changes of a listing whose id is before `before`, newest first."""
     return await conn.fetch(_SQL["listing_changes"], property_id, limit, before)
+
+
+async def case_of(conn: Connection, property_id: str) -> tuple[str, Linked]:
+    """Return a listing's source, and what that can be asked for it by. Raises ListingNotFound."""
+    row = await conn.fetchrow(_SQL["case_of"], property_id)
+    if row is None:
+        raise ListingNotFound(property_id)
+    source, *rest = row
+    return source, Linked(*rest)
+
+
+async def changes_of_run(conn: Connection, run_id: int, *, after: int = 0, limit: int = 100) -> list[Row]:
+    """Return what a run changed after a change_id, oldest first; `crm_properties` says of each CRM property that is
+    linked to the listing whether the change is `applied` or `held_by_override`.
+    """
+    return await conn.fetch(_SQL["changes_of_run"], run_id, after, limit)
 
 
 async def crm_changes_of_run(conn: Connection, run_id: int, *, limit: int = 100) -> list[Row]:

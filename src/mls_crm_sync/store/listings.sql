@@ -203,3 +203,23 @@ JOIN mls_properties AS p ON p.property_id = ch.property_id
 JOIN mls_state AS s ON s.property_id = ch.property_id
 WHERE r.run_id = $1
 ORDER BY c.id, ch.change_id LIMIT $2
+
+-- name: changes_of_run
+-- What a run changed, oldest first, and which CRM properties follow: an override holds its field.
+SELECT ch.change_id, ch.at, ch.type, ch.property_id, p.source_key AS listing_key,
+       p.fields::json ->> 'UnparsedAddress' AS address, ch.field_name, ch.previous_value, ch.new_value,
+       coalesce((
+           SELECT jsonb_object_agg(c.id, CASE
+               WHEN active_overrides(c.overrides, c.override_details) ? ch.field_name THEN 'held_by_override'
+               ELSE 'applied' END)
+           FROM crm_properties AS c WHERE c.mls_property_id = ch.property_id
+       ), '{}') AS crm_properties
+FROM scraping_jobs AS r
+JOIN property_changes AS ch ON ch.change_id BETWEEN r.first_change AND coalesce(r.last_change, 9223372036854775807)
+JOIN mls_properties AS p ON p.property_id = ch.property_id
+WHERE r.run_id = $1 AND ch.run_id = $1 AND ch.change_id > $2
+ORDER BY ch.change_id LIMIT $3
+
+-- name: case_of
+SELECT source, property_id, source_key, postal_code, fields::json ->> 'UnparsedAddress' AS address
+FROM mls_properties WHERE property_id = $1

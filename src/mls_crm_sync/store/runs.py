@@ -1,8 +1,8 @@
 """Runs, their locations and passes: who is reading what, how far, and with what proof it ended.
 
-A run is alive exactly as long as a session of the database holds its advisory lock (`claim`). A killed process frees
-it, and the next start ends the run as failed: no run stays "running" for ever. (Leases for runs over many workers
-come with the schedule; `epoch` is already checked in every write.)
+A run that one process reads is alive exactly as long as a session of the database holds its advisory lock (`claim`). A
+killed process frees it, and the next start ends the run as failed: no run stays "running" for ever. The locations of a
+run that workers share are theirs by lease (`workers.py`). `epoch` is checked in every write of both.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 import asyncpg
 
-from mls_crm_sync.core.errors import RunLost
+from mls_crm_sync.core.errors import RunLost, RunNotFound
 
 from .database import Connection, Row
-from .queries import load
+from .queries import load, narrowed
 
 _SQL = load(__file__)
 
@@ -30,6 +30,10 @@ READS_A_LOCATION: frozenset[RunKind] = frozenset({"ingest", "scheduled", "manual
 RELEASE_TIMEOUT = timedelta(seconds=5)
 
 RunStatus = Literal["succeeded", "partial", "failed", "cancelled"]
+Task = Literal["read", "look_up"]
+Priority = Literal["low", "normal", "high", "immediate"]
+RANKS: Mapping[Priority, int] = {"low": -1, "normal": 0, "high": 1, "immediate": 2}
+"""The greater, the sooner workers take a run's locations."""
 PassOutcome = Literal[
     "complete", "unproven", "partial", "capped", "blocked", "refused", "rate_limited", "unavailable",
     "broken", "abandoned", "cancelled",
@@ -66,6 +70,17 @@ class Hold:
     kind: RunKind
     pass_id: int | None  # None: records about single listings, which say nothing about the rest of the location
     begun: Begun | None = None  # what an earlier process had done of the run, before it went away
+    by_worker: bool = False  # one of many locations of the run, taken by a worker; else the run is this one location
+
+
+class LocationEnd(NamedTuple):
+    """How a run ended at a location. `error` is (code, detail, hint); `outcome` and `evidence` are its pass's."""
+
+    status: RunStatus
+    counts: Mapping[str, Any]
+    outcome: str | None = None
+    evidence: str | None = None
+    error: tuple[str, str, str | None] | None = None
 
 
 class Abandoned(NamedTuple):
@@ -226,17 +241,26 @@ async def end_pass(conn: Connection, pass_id: int, location: int, end: PassEnd) 
     return end
 
 
+async def end_location(conn: Connection, run_id: int, location: int, end: LocationEnd, *, lost: bool = False) -> None:
+    """End a run at one of its locations. `lost`: whoever held it may not write any more."""
+    error = end.error or (None, None, None)
+    step = 1 if lost else 0
+    await conn.execute(
+        _SQL["end_location"], run_id, location, end.status, step, dict(end.counts), end.outcome, end.evidence, *error
+    )
+
+
 async def finish(
     conn: Connection,
-    held: Hold,
+    run_id: int,
     status: RunStatus,
     counts: Mapping[str, Any],
     *,
     error: tuple[str, str] | None = None,
 ) -> None:
+    """End a run whose locations have ended."""
     code, detail = error or (None, None)
-    await conn.execute(_SQL["end_location"], held.run_id, held.location_id, status, 0)
-    await conn.execute(_SQL["finish"], held.run_id, status, dict(counts), code, detail)
+    await conn.execute(_SQL["finish"], run_id, status, dict(counts), code, detail)
 
 
 async def counts(conn: Connection, held: Hold) -> Mapping[str, Any]:
@@ -262,11 +286,116 @@ async def lock_abandoned(conn: Connection, run_id: int) -> list[Abandoned] | Non
 
 async def give_up(conn: Connection, run_id: int, places: Sequence[Abandoned]) -> None:
     """End a run whose process is gone as failed; its passes have been ended."""
+    error = ("abandoned", "the process that read it ended without a word; what it had stored stays")
     for place in places:
-        await conn.execute(_SQL["end_location"], run_id, place.location_id, "failed", 1)
-    detail = "the process that read it ended without a word; what it had stored stays"
-    counts = dict(places[-1].counts) if places else {}
-    await conn.execute(_SQL["finish"], run_id, "failed", counts, "abandoned", detail)
+        end = LocationEnd("failed", place.counts, "abandoned", error=(*error, None))
+        await end_location(conn, run_id, place.location_id, end, lost=True)
+    await finish(conn, run_id, "failed", places[-1].counts if places else {}, error=error)
+
+
+async def lock_run(conn: Connection, run_id: int) -> Row:
+    """Lock a run: status, kind, config, since. After its locations, in the order of all locks."""
+    row = await conn.fetchrow(_SQL["lock_run"], run_id)
+    assert row is not None  # noqa: S101 - nobody deletes runs
+    return row
+
+
+async def has_open_locations(conn: Connection, run_id: int) -> bool:
+    return bool(await conn.fetchval(_SQL["has_open_locations"], run_id))
+
+
+async def location_results(conn: Connection, run_id: int) -> list[Row]:
+    """Return the locations of a run: location_id, source, task, status, counts, error_code."""
+    return await conn.fetch(_SQL["location_results"], run_id)
+
+
+async def make(
+    conn: Connection,
+    kind: RunKind,
+    source: str | None,
+    config: Mapping[str, Any],
+    *,
+    job_id: str | None = None,
+    scheduled_for: datetime | None = None,
+    actor: str | None = None,
+    attempt_of: int | None = None,
+    left_out: Mapping[str, Any] | None = None,
+) -> int:
+    """Make a run that workers share, without a location yet. `source` None: of several."""
+    about = (job_id, scheduled_for, actor, attempt_of, dict(config), dict(left_out) if left_out else None)
+    run_id: int = await conn.fetchval(_SQL["make"], kind, source, *about)
+    return run_id
+
+
+async def queue(
+    conn: Connection,
+    run_id: int,
+    places: Sequence[tuple[str, str]],
+    *,
+    rank: int,
+    task: Task = "read",
+) -> None:
+    """Let locations of a run, each by source and name, wait for workers."""
+    sources, names = [source for source, _ in places], [name for _, name in places]
+    await conn.execute(_SQL["make_locations"], sources, names)
+    await conn.execute(_SQL["queue"], run_id, sources, names, task, rank)
+
+
+async def lock_open_locations(conn: Connection, run_id: int) -> list[Abandoned]:
+    """Lock what a run has not ended yet, in order."""
+    return [Abandoned(**row) for row in await conn.fetch(_SQL["lock_open_locations"], run_id)]
+
+
+async def open_location(conn: Connection, run_id: int, location: int) -> Abandoned:
+    """Return one of them, which is locked."""
+    row = await conn.fetchrow(_SQL["open_location"], run_id, location)
+    assert row is not None  # noqa: S101 - locked, so it is there
+    return Abandoned(**row)
+
+
+async def note_actor(conn: Connection, run_id: int, actor: str) -> None:
+    await conn.execute(_SQL["note_actor"], run_id, actor)
+
+
+async def views(
+    conn: Connection,
+    *,
+    run_id: int | None = None,
+    job_id: str | None = None,
+    statuses: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    before: int = 2**62,
+    limit: int = 100,
+) -> list[Row]:
+    """Return runs as people see them, newest first, with how many locations they have and how far they are."""
+    given = {
+        "run_id": run_id, "scheduled_job_id": job_id, "statuses": list(statuses) if statuses else None,
+        "kinds": list(kinds) if kinds else None, "before": before, "limit": limit,
+    }  # fmt: skip
+    sql, arguments = narrowed(_SQL["views"], given)
+    return await conn.fetch(sql, *arguments)
+
+
+async def view(conn: Connection, run_id: int) -> Row:
+    """Raises RunNotFound."""
+    rows = await views(conn, run_id=run_id, limit=1)
+    if not rows:
+        raise RunNotFound(run_id)
+    return rows[0]
+
+
+async def locations_of(
+    conn: Connection, run_id: int, *, status: Sequence[str] | None = None, after: int = 0, limit: int = 100
+) -> list[Row]:
+    """Return the locations of a run by id, with what came of each and which worker has it."""
+    given = {"run_id": run_id, "after": after, "status": list(status) if status else None, "limit": limit}
+    sql, arguments = narrowed(_SQL["locations_of"], given)
+    return await conn.fetch(sql, *arguments)
+
+
+async def errors_of(conn: Connection, run_id: int) -> list[Row]:
+    """Return what went wrong in a run by code: locations, detail, hint, examples."""
+    return await conn.fetch(_SQL["errors_of"], run_id)
 
 
 async def newest(conn: Connection, limit: int = 10) -> list[Row]:

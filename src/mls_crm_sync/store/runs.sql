@@ -18,7 +18,7 @@ VALUES ($1, $2, (SELECT coalesce(max(change_id), 0) + 1 FROM property_changes))
 RETURNING run_id
 
 -- name: start_location
-INSERT INTO scraping_job_locations (run_id, location_id) VALUES ($1, $2) RETURNING epoch
+INSERT INTO scraping_job_locations (run_id, location_id, started_at) VALUES ($1, $2, clock_timestamp()) RETURNING epoch
 
 -- name: start_pass
 INSERT INTO location_passes (location_id, run_id) VALUES ($1, $2) RETURNING pass_id
@@ -30,7 +30,7 @@ FROM scraping_jobs AS r
 JOIN scraping_job_locations AS l USING (run_id)
 JOIN locations AS lo USING (location_id)
 JOIN location_passes AS p ON p.run_id = r.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
-WHERE r.status = 'running' AND r.kind IN ('scheduled', 'manual') AND lo.source = $1 AND lo.name = $2
+WHERE r.status = 'running' AND NOT r.by_workers AND r.kind IN ('scheduled', 'manual') AND lo.source = $1 AND lo.name = $2
   AND l.status = 'running' AND l.checkpoint IS NOT NULL
 ORDER BY r.run_id
 
@@ -142,7 +142,10 @@ RETURNING pass_id
 SELECT location_id FROM locations WHERE location_id = $1 FOR NO KEY UPDATE
 
 -- name: end_location
-UPDATE scraping_job_locations SET status = $3, epoch = epoch + $4 WHERE run_id = $1 AND location_id = $2
+UPDATE scraping_job_locations
+SET status = $3, epoch = epoch + $4, counts = $5, outcome = $6, evidence = $7, error_code = $8, error_detail = $9,
+    error_hint = $10, finished_at = clock_timestamp()
+WHERE run_id = $1 AND location_id = $2
 
 -- name: totals
 -- Each listing once per type, whatever number of pages or fields it changed in.
@@ -154,12 +157,13 @@ GROUP BY type ORDER BY type
 SELECT first_change FROM scraping_jobs WHERE run_id = $1
 
 -- name: finish
-UPDATE scraping_jobs SET status = $2, finished_at = clock_timestamp(), counts = $3, error_code = $4, error_detail = $5
-WHERE run_id = $1 AND status = 'running'
+UPDATE scraping_jobs SET status = $2, finished_at = clock_timestamp(), counts = $3, error_code = $4, error_detail = $5,
+    last_change = (SELECT max(change_id) FROM property_changes)
+WHERE run_id = $1 AND status IN ('queued', 'running')
 RETURNING run_id
 
 -- name: running
-SELECT run_id FROM scraping_jobs WHERE status = 'running' ORDER BY run_id
+SELECT run_id FROM scraping_jobs WHERE status = 'running' AND NOT by_workers ORDER BY run_id
 
 -- name: try_claim
 -- The holder of a run keeps this lock on a connection of its own; the server frees it when that dies.
@@ -185,4 +189,84 @@ ORDER BY l.location_id FOR NO KEY UPDATE OF l
 
 -- name: newest
 SELECT run_id, kind, source, status, started_at, finished_at, counts, error_code, error_detail
-FROM scraping_jobs ORDER BY run_id DESC LIMIT $1
+FROM scraping_jobs WHERE started_at IS NOT NULL ORDER BY run_id DESC LIMIT $1
+
+-- name: lock_run
+-- Before it is looked whether the last of its locations has ended: two that end at once would each see the other.
+SELECT status, kind, config, coalesce(started_at, made_at) AS since FROM scraping_jobs WHERE run_id = $1 FOR NO KEY UPDATE
+
+-- name: location_results
+SELECT l.location_id, lo.source, l.task, l.status, l.counts, l.error_code
+FROM scraping_job_locations AS l JOIN locations AS lo USING (location_id)
+WHERE l.run_id = $1 ORDER BY l.location_id
+
+-- name: has_open_locations
+SELECT EXISTS (SELECT FROM scraping_job_locations WHERE run_id = $1 AND status IN ('queued', 'running'))
+
+-- name: make
+-- A run that workers share; it waits until one of them takes the first of its locations.
+INSERT INTO scraping_jobs (kind, source, status, started_at, by_workers, first_change, scheduled_job_id, scheduled_for,
+                           last_due_at, actor, attempt_of, config, left_out)
+VALUES ($1, $2, 'queued', NULL, true, (SELECT coalesce(max(change_id), 0) + 1 FROM property_changes), $3, $4, $4, $5, $6,
+        $7, $8)
+RETURNING run_id
+
+-- name: make_locations
+INSERT INTO locations (source, name) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (source, name) DO NOTHING
+
+-- name: queue
+INSERT INTO scraping_job_locations (run_id, location_id, status, task, rank)
+SELECT $1, l.location_id, 'queued', $4, $5
+FROM unnest($2::text[], $3::text[]) AS i (source, name) JOIN locations AS l USING (source, name)
+
+-- name: lock_open_locations
+SELECT l.location_id, l.counts, p.pass_id FROM scraping_job_locations AS l
+LEFT JOIN location_passes AS p ON p.run_id = l.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
+WHERE l.run_id = $1 AND l.status IN ('queued', 'running')
+ORDER BY l.location_id FOR NO KEY UPDATE OF l
+
+-- name: open_location
+SELECT l.location_id, l.counts, p.pass_id FROM scraping_job_locations AS l
+LEFT JOIN location_passes AS p ON p.run_id = l.run_id AND p.location_id = l.location_id AND p.ended_at IS NULL
+WHERE l.run_id = $1 AND l.location_id = $2
+
+-- name: note_actor
+UPDATE scraping_jobs SET actor = $2, started_at = coalesce(started_at, clock_timestamp()) WHERE run_id = $1
+
+-- name: views
+-- Runs as people see them, newest first; what a running one has come to so far is summed from its locations.
+SELECT r.run_id, r.kind, r.source, r.status, r.made_at, r.started_at, r.finished_at, r.counts, r.error_code, r.error_detail,
+       r.scheduled_job_id, r.scheduled_for, r.last_due_at, r.due_times, r.reason, r.actor, r.attempt_of, r.config, r.left_out,
+       n.locations, n.finished_locations, n.failed_locations, n.read_so_far, n.crm_updated_so_far
+FROM scraping_jobs AS r
+CROSS JOIN LATERAL (
+    SELECT count(*) AS locations, count(*) FILTER (WHERE l.finished_at IS NOT NULL) AS finished_locations,
+           count(*) FILTER (WHERE l.status IN ('failed', 'partial')) AS failed_locations,
+           coalesce(sum((l.counts ->> 'read')::bigint), 0)::bigint AS read_so_far,
+           coalesce(sum((l.counts ->> 'crm_updated')::bigint), 0)::bigint AS crm_updated_so_far
+    FROM scraping_job_locations AS l WHERE l.run_id = r.run_id
+) AS n
+WHERE r.run_id < :before
+  /*run_id*/ AND r.run_id = :run_id
+  /*scheduled_job_id*/ AND r.scheduled_job_id = :scheduled_job_id
+  /*statuses*/ AND r.status = ANY (:statuses::text[])
+  /*kinds*/ AND r.kind = ANY (:kinds::text[])
+ORDER BY r.run_id DESC
+LIMIT :limit::int
+
+-- name: locations_of
+SELECT l.location_id, lo.source, lo.name AS location, l.task, l.status, l.starts, l.started_at, l.finished_at, l.outcome,
+       l.evidence, l.counts, l.error_code, l.error_detail, l.error_hint, w.host, w.pid
+FROM scraping_job_locations AS l
+JOIN locations AS lo USING (location_id)
+LEFT JOIN workers AS w ON w.worker_id = l.worker_id AND l.status = 'running'
+WHERE l.run_id = :run_id AND l.location_id > :after
+  /*status*/ AND l.status = ANY (:status::text[])
+ORDER BY l.location_id LIMIT :limit::int
+
+-- name: errors_of
+-- What went wrong in a run, by its code: how often, where for example, in whose words.
+SELECT l.error_code AS code, count(*) AS locations, min(l.error_detail) AS detail, min(l.error_hint) AS hint,
+       (array_agg(lo.name ORDER BY lo.name))[1:10] AS examples
+FROM scraping_job_locations AS l JOIN locations AS lo USING (location_id)
+WHERE l.run_id = $1 AND l.error_code IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1

@@ -22,7 +22,7 @@ from mls_crm_sync.core.errors import RateLimited, SourceUnavailable
 from mls_crm_sync.core.pacing import Breaker
 from mls_crm_sync.sources.base import Request
 from mls_crm_sync.store import budgets, events
-from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.store.database import Connection, Database, now
 from mls_crm_sync.store.events import Event
 
 log = structlog.get_logger()
@@ -133,7 +133,7 @@ class DatabaseGate:
             await events.append(conn, [Event(word, source=self._source)])
 
     async def _now(self, conn: Connection) -> datetime:
-        return self._clock() if self._clock is not None else await budgets.now(conn)
+        return self._clock() if self._clock is not None else await now(conn)
 
 
 def _gave_up(before: Breaker, _now: datetime, _jitter: float) -> Breaker:

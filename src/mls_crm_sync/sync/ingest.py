@@ -25,11 +25,12 @@ from mls_crm_sync.store import crm_properties, events, listings, quarantine, run
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
 from mls_crm_sync.store.quarantine import Broken
-from mls_crm_sync.store.runs import PassEnd
+from mls_crm_sync.store.runs import LocationEnd, PassEnd
 
 from . import absence
 from .absence import NO_LOOK_UP, LookUp, Settled
 from .apply import Transaction
+from .finishing import end_location
 from .recognise import Batch, Fresh, Incoming, Look, Reader, checked_name, look_ahead, recognise
 from .shares import ALL, Part, Progress, Share, sum_of
 from .tally import Tally
@@ -53,7 +54,7 @@ Proof: TypeAlias = Callable[[Tally, str], PassEnd]
 """Asked when a delivery was read to its end, with what came of it and with why it cannot be all (empty: no reason)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IngestResult:
     """What a run did. `error` is why the delivery could not be read to its end, or None."""
 
@@ -115,19 +116,35 @@ async def ingest_by(
 
     Raises as `ingest` does, and whatever `read` raises.
     """
-    began = time.monotonic()
     checked_name("location", location)
     async with claimed_run(db, kind, source, location, resume=resume) as held:
-        parts = await read(held)
-        tally = sum_of(part.tally for part in parts)
-        error = next((part.error for part in parts if part.error), None)
-        short = next((part.short for part in parts if part.short), "")
-        end = (proof or _declared(complete=complete))(tally, short)
-        if error is not None:
-            end = end._replace(outcome=error.outcome, evidence=error.detail)
-        status, end = await _end(db, held, tally, error, end)
-    settled = await absence.settle(db, source, look_up) if end.outcome == "complete" else Settled()
-    return IngestResult(held.run_id, status, tally, time.monotonic() - began, end, error, short, settled)
+        result = await ingest_held(db, held, read, complete=complete, proof=proof)
+    if result.end.outcome == "complete":
+        result.settled = await absence.settle(db, source, look_up)
+    return result
+
+
+async def ingest_held(
+    db: Database,
+    held: runs.Hold,
+    read: Callable[[runs.Hold], Awaitable[Sequence[Part]]],
+    *,
+    complete: bool = False,
+    proof: Proof | None = None,
+) -> IngestResult:
+    """Let `read` take a delivery in for a run that is held, and end the run at its location. What follows from a
+    complete pass is left to the caller. Raises as `ingest` does, and whatever `read` raises.
+    """
+    began = time.monotonic()
+    parts = await read(held)
+    tally = sum_of(part.tally for part in parts)
+    error = next((part.error for part in parts if part.error), None)
+    short = next((part.short for part in parts if part.short), "")
+    end = (proof or _declared(complete=complete))(tally, short)
+    if error is not None:
+        end = end._replace(outcome=error.outcome, evidence=error.detail)
+    status, end = await _end(db, held, tally, error, end)
+    return IngestResult(held.run_id, status, tally, time.monotonic() - began, end, error, short)
 
 
 async def read_share(
@@ -352,13 +369,13 @@ async def claimed_run(
         except RunLost:
             raise
         except SyncError as error:
-            await _try_to_fail(db, held, error.code, str(error))
+            await try_to_fail(db, held, error.code, str(error))
             raise
         except asyncio.CancelledError:
-            await _try_to_fail(db, held, "interrupted", "stopped before the delivery was read to its end")
+            await try_to_fail(db, held, "interrupted", "stopped before the delivery was read to its end")
             raise
         except Exception as bug:
-            await _try_to_fail(db, held, "internal", f"a bug: {type(bug).__name__}")
+            await try_to_fail(db, held, "internal", f"a bug: {type(bug).__name__}")
             raise
 
 
@@ -372,7 +389,7 @@ async def _life(db: Database) -> AsyncIterator[Connection]:
             await runs.release(conn)
 
 
-async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) -> None:
+async def try_to_fail(db: Database, held: runs.Hold, code: str, detail: str, hint: str | None = None) -> None:
     """Write the failure down if the database lets us; if not, the next start ends the run as abandoned."""
 
     async def fail(conn: Connection) -> None:
@@ -380,7 +397,7 @@ async def _try_to_fail(db: Database, held: runs.Hold, code: str, detail: str) ->
         _, told = await _end_pass(conn, held, PassEnd("partial"))
         counts = await runs.counts(conn, held)
         status: runs.RunStatus = "partial" if counts.get("read") else "failed"
-        await runs.finish(conn, held, status, counts, error=(code, detail))
+        await end_location(conn, held, LocationEnd(status, counts, "partial", error=(code, detail, hint)))
         await events.append(conn, told)
 
     with suppress(SyncError):
@@ -392,19 +409,34 @@ async def _end(
 ) -> tuple[runs.RunStatus, PassEnd]:
     """End the pass and the run; return how they did end. The tally's changes are replaced by what the history says."""
     status = _status(tally, error)
-    reason = (error.reason, error.detail) if error else None
+    reason = (error.reason, error.detail, error.hint) if error else None
 
     async def finish(conn: Connection) -> PassEnd:
         await runs.hold(conn, held)
         ended, told = await _end_pass(conn, held, end)
-        tally.changes = Counter(await runs.totals(conn, held.run_id))
-        await runs.finish(conn, held, status, tally.as_dict(), error=reason)
+        if not held.by_worker:  # of one location among many they were counted along
+            tally.changes = Counter(await runs.totals(conn, held.run_id))
+        outcome = "looked_up" if held.kind == "look_up" else ended.outcome
+        await end_location(conn, held, LocationEnd(status, tally.as_dict(), outcome, ended.evidence, reason))
         await events.append(conn, told)
         return ended
 
     ended = await db.retrying(finish)
     log.info("run_ended", run_id=held.run_id, status=status, read=tally.read)
     return status, ended
+
+
+async def end_unread(db: Database, held: runs.Hold, outcome: str, end: PassEnd) -> IngestResult:
+    """End a run at a location of which nothing had to be read; `outcome` says so in a word. Raises as `ingest`."""
+
+    async def finish(conn: Connection) -> None:
+        await runs.hold(conn, held)
+        _, told = await _end_pass(conn, held, end)
+        await end_location(conn, held, LocationEnd("succeeded", Tally().as_dict(), outcome, end.evidence))
+        await events.append(conn, told)
+
+    await db.retrying(finish)
+    return IngestResult(held.run_id, "succeeded", Tally(), 0.0, end)
 
 
 async def _end_pass(conn: Connection, held: runs.Hold, end: PassEnd) -> tuple[PassEnd, list[Event]]:

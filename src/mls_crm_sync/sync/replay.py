@@ -30,7 +30,9 @@ from mls_crm_sync.store.crm_properties import Synced
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
 from mls_crm_sync.store.listings import ListingWrite, Outdated, State, StoredListing, searched
+from mls_crm_sync.store.runs import LocationEnd
 
+from .finishing import end_location
 from .ingest import CHANGED_PER_TRANSACTION, LINKED_PER_TRANSACTION, claimed_run
 from .recognise import NO_DIGEST, Reader
 from .sources import zones
@@ -263,8 +265,12 @@ class _Run:
         self._tally.changes = Counter(await runs.totals(conn, self._held.run_id))
         error = None
         if self._unreadable:
-            error = ("payload_unreadable", f"{self._unreadable} stored payloads cannot be read; their listings stay")
-        await runs.finish(conn, self._held, self._status, self._tally.as_dict(), error=error)
+            error = (
+                "payload_unreadable",
+                f"{self._unreadable} stored payloads cannot be read; their listings stay",
+                None,
+            )
+        await end_location(conn, self._held, LocationEnd(self._status, self._tally.as_dict(), error=error))
 
 
 async def _sources(

@@ -140,9 +140,20 @@ async def sealed_away(db: Database, sealer: Sealer) -> list[str]:
     return [row["name"] for row in rows if not sealer.opens(row["name"], row["sealed_secret"])]
 
 
+def only_location(row: Row) -> str | None:
+    """Return the one location that a source is read by, whatever it is asked for; None: it is read by location."""
+    kind = _kind(row["kind"])
+    return kind.only_location(_validated(kind, row["settings"]))
+
+
 @asynccontextmanager
-async def opened(db: Database, sealer: Sealer, name: str | None, normaliser: Normaliser) -> AsyncIterator[Opened]:
-    """Lend a source, or the default one. Raises SourceNotFound, SecretSealed, InvalidInput."""
+async def opened(
+    db: Database, sealer: Sealer, name: str | None, normaliser: Normaliser, *, request_delay: float = 0.0
+) -> AsyncIterator[Opened]:
+    """Lend a source, or the default one. `request_delay`, in seconds, if the source's own is not longer.
+
+    Raises SourceNotFound, SecretSealed, InvalidInput.
+    """
     async with db.connection() as conn:
         name = name or await sources.default(conn)
         if name is None:
@@ -152,7 +163,8 @@ async def opened(db: Database, sealer: Sealer, name: str | None, normaliser: Nor
     settings = _validated(kind, row["settings"])
     sealed = row["sealed_secret"]
     secret = sealer.open(name, sealed) if sealed is not None else None
-    gate = DatabaseGate(db, name, *_pace(kind, row)) if kind.network else OpenGate()
+    limits, delay = _pace(kind, row)
+    gate = DatabaseGate(db, name, limits, max(delay, request_delay)) if kind.network else OpenGate()
     source = kind.opens(Opening(name, settings, secret, gate))
     zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
     try:
