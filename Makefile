@@ -38,10 +38,14 @@ openapi: .stamps/dev ## Write docs/openapi.json anew
 bench: .stamps/dev ## Measure
 	$(PY) bench/run.py $(ARGS)
 	$(PY) bench/latency.py
+	$(PY) bench/scheduler.py
+	$(PY) bench/workers.py
 
 bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
 	$(PY) bench/run.py --smoke $(ARGS)
 	$(PY) bench/latency.py --smoke
+	$(PY) bench/scheduler.py --smoke
+	$(PY) bench/workers.py --smoke
 	$(PY) bench/flat_memory.py --smoke
 	$(PY) bench/load.py --smoke
 

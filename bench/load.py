@@ -480,7 +480,7 @@ def service(
     """Lend a service on a free port, with its address."""
     errors = folder / f"{name}.serve"
     profiled = ["-m", "cProfile", "-o", str(profile / f"{name}.prof")] if profile else []
-    command = [sys.executable, *profiled, "-m", "mls_crm_sync", "serve", "--port", "0"]
+    command = [sys.executable, *profiled, "-m", "mls_crm_sync", "serve", "--no-worker", "--port", "0"]
     with _started(command, dsn, errors) as process:
         deadline = time.monotonic() + START_SECONDS
         while not (found := re.search(r"^(http://\S+)$", errors.read_text(), re.MULTILINE)):

@@ -7,7 +7,7 @@ again with 2 % changed, S4 all changed, S2t the same again with every clock move
 The peers load the same files, turn by turn. Limits are against orjson parsing
 the same bytes in the same process. Every scenario checks the number of its writes and, at the end, that each linked CRM
 property equals its listing: it cannot measure nothing. A peer is checked too: it must have stored each listing with its
-price of today. Peers do less: no CRM properties, no history, no events. S5 and S6 are yet to come.
+price of today. Peers do less: no CRM properties, no history, no events. S5 is `latency.py`, S6 `scheduler.py`.
 """
 
 from __future__ import annotations
