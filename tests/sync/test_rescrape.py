@@ -322,3 +322,26 @@ async def test_place_with_an_override_that_expires_is_worked_out(db: Database, c
         job = (await schedules.view(db, ACTIVE_PROPERTIES)).job
         assert (await rescrape.select(conn, job)).locations == [(SOURCE, place)]
     assert id_of("A") != ""
+
+
+async def test_higher_priority_is_taken_first_and_sealed_sources_are_left_to_others(
+    db: Database, conn: Connection, mls: Mls
+) -> None:
+    await sources.add(db, Sealer(), "sealed", "folder", {"path": str(mls.folder)})
+    for name, source, priority in (("low", SOURCE, "low"), ("high", SOURCE, "high"), ("first", "sealed", "immediate")):
+        given = {
+            "source": source,
+            "priority": priority,
+            "cron_expression": "0 2 * * *",
+            "locations": ["11216", "11217"],
+        }
+        await schedules.create(db, given, by="Dana", job_id=name)
+        await rescrape.run_now(db, name, actor="Dana")
+    worker_id = await workers.enrol(conn, "here", 1, "0")
+
+    taken = []
+    while (one := await workers.claim(conn, worker_id, leave_alone=["sealed"])) is not None:
+        taken.append((await runs.view(conn, one.held.run_id))["scheduled_job_id"])
+
+    assert taken == ["high", "high", "low", "low"]
+    assert await workers.claim(conn, worker_id) is not None, "another worker can open it"

@@ -75,8 +75,16 @@ async def unseen(
     return [Linked(*row) for row in await conn.fetch(sql, *arguments)]
 
 
+async def has_unseen(
+    conn: Connection, crm_status: list[str], filters: Mapping[str, Any], *, source: str, run_id: int, since: datetime
+) -> bool:
+    """Whether `unseen` would return any."""
+    sql, arguments = _narrowed("has_unseen", filters, crm_status=crm_status, source=source, run_id=run_id, since=since)
+    return bool(await conn.fetchval(sql, *arguments))
+
+
 def _narrowed(name: str, filters: Mapping[str, Any], **given: Any) -> tuple[str, list[Any]]:  # noqa: ANN401 - as the columns have it
-    query = _SQL[name].replace("(filters)", _SQL["filters"])
+    query = _SQL[name].replace("(unseen_ones)", _SQL["unseen_ones"]).replace("(filters)", _SQL["filters"])
     prices = {name: Decimal(filters[name]) for name in ("min_list_price", "max_list_price") if name in filters}
     return narrowed(query, {**dict.fromkeys(_FILTERS), **filters, **prices, **given})
 

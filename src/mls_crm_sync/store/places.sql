@@ -43,10 +43,9 @@ WHERE c.crm_status = ANY (:crm_status::text[])
 (filters)
 GROUP BY 1, 2
 
--- name: unseen
+-- name: unseen_ones
 -- Listings of a source linked to properties that are selected, which nothing has shown since a run began: no pass that
--- began since, no delivery that the run knew again, no change. Another order in each run, so that a limit is fair.
-SELECT p.property_id, p.source_key, p.postal_code, p.fields::json ->> 'UnparsedAddress' AS address
+-- began since, no delivery that the run knew again, no change.
 FROM crm_properties AS c CROSS JOIN LATERAL (
     SELECT c.own || c.fields || active_overrides(c.overrides, c.override_details) AS facts
 ) AS q
@@ -63,6 +62,16 @@ WHERE c.crm_status = ANY (:crm_status::text[]) AND c.mls_source = :source AND p.
         AND j.run_id = :run_id::bigint AND j.outcome = 'same_delivery'
   )
 (filters)
+
+-- name: has_unseen
+SELECT EXISTS (SELECT
+(unseen_ones)
+)
+
+-- name: unseen
+-- In another order for each run, so that a limit is fair.
+SELECT p.property_id, p.source_key, p.postal_code, p.fields::json ->> 'UnparsedAddress' AS address
+(unseen_ones)
 GROUP BY p.property_id
 ORDER BY md5(p.property_id || :run_id::bigint)
 LIMIT :limit::int

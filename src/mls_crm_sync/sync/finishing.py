@@ -73,13 +73,12 @@ async def _look_up_the_rest(conn: Connection, run_id: int, run: Row, results: Se
     config: Mapping[str, Any] = run["config"]
     if not config["look_up"] or any(row["task"] == "look_up" or row["status"] == "cancelled" for row in results):
         return False
-    asked = []
-    for source in sorted({row["source"] for row in results}):
-        rest = await places.unseen(
-            conn, config["crm_status"], config["filters"], source=source, run_id=run_id, since=run["since"], limit=1
-        )
-        if rest:
-            asked.append((source, LINKED_LISTINGS))
+    selected = (config["crm_status"], config["filters"])
+    asked = [
+        (source, LINKED_LISTINGS)
+        for source in sorted({row["source"] for row in results})
+        if await places.has_unseen(conn, *selected, source=source, run_id=run_id, since=run["since"])
+    ]
     if asked:
         await runs.queue(conn, run_id, asked, rank=runs.RANKS[config["priority"]], task="look_up")
     return bool(asked)

@@ -215,7 +215,11 @@ async def _cancel(run_id: int, actor: str, conn: Connection) -> None:
     if row["config"] is None:  # one process reads it, which nobody else can end
         raise RunNotFound(run_id)
     told: list[Event] = []
-    for place in await runs.lock_open_locations(conn, run_id):  # waits for the page that is being written
+    open_ones = await runs.lock_open_locations(conn, run_id)  # waits for the page that is being written
+    status = (await runs.lock_run(conn, run_id))["status"]
+    if status not in {"queued", "running"}:  # it has ended while we waited
+        raise RunEnded(run_id, status)
+    for place in open_ones:
         if place.pass_id is not None:
             _, back = await absence.end_pass(conn, place.pass_id, place.location_id, PassEnd("cancelled"), run_id)
             told += back
