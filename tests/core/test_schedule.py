@@ -184,6 +184,8 @@ def local(expression: str, zone: str, day: str, n: int = 3) -> list[str]:
         ("30 1 * * *", "America/New_York", "2026-10-31T12:00", ["2026-11-01T01:30", "2026-11-02T01:30"]),
         ("0 * * * *", "America/New_York", "2026-11-01T00:30", ["2026-11-01T01:00", "2026-11-01T01:00"]),
         ("0 * * * *", "America/New_York", "2026-03-08T01:30", ["2026-03-08T03:00", "2026-03-08T04:00"]),
+        ("*/15 0 * * *", "America/Santiago", "2026-09-05T12:00", ["2026-09-07T00:00", "2026-09-07T00:15"]),
+        ("*/15 3 * * *", "Australia/Lord_Howe", "2026-10-04T00:00", ["2026-10-04T03:00", "2026-10-04T03:15"]),
         ("0 12 29 2 *", "UTC", "2026-01-01T00:00", ["2028-02-29T12:00", "2032-02-29T12:00"]),
         ("0 0 13 * 5", "UTC", "2026-02-01T00:00", ["2026-02-06T00:00", "2026-02-13T00:00"]),
     ],
@@ -211,6 +213,7 @@ def test_repeated_hour_is_not_run_again_from_within_it() -> None:
         ("-1 * * * *", "minute", "'-1'"),
         ("0 24 * * *", "hour", "0 to 23"),
         ("0 5-3 * * *", "hour", "'5-3'"),
+        ("0 1,4-4/7 * * *", "hour", "'1,4-4/7'"),
         ("0 0 0 * *", "day", "1 to 31"),
         ("0 0 1 13 *", "month", "1 to 12"),
         ("0 0 * * 8", "weekday", "0 to 7"),
@@ -236,7 +239,9 @@ def test_quotes_and_spaces_around_it_are_nothing(expression: str) -> None:
     assert schedule.schedule_of(expression).cron == "0 * * * *"
 
 
-@pytest.mark.parametrize("name", ["America", "../etc/passwd", "", "Nowhere/X", "a\x00b", "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["America", "../etc/passwd", "", "Nowhere/X", "a\x00b", "x" * 300, "localtime", "posix/UTC"]
+)
 def test_zone_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         schedule.schedule_of("0 * * * *", name)

@@ -8,13 +8,14 @@ through a zone leaves runs out where the clocks move by half an hour (2.8, Austr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
@@ -31,6 +32,8 @@ LONGEST = 100
 _FIELDS = ("minute", "hour", "day", "month", "weekday")
 _RANGES = ("0 to 59", "0 to 23", "1 to 31", "1 to 12 or JAN to DEC", "0 to 7 or SUN to SAT")
 _ANY = ["*"] * 5
+_STEPS_THROUGH_ONE = re.compile(r"\b(\w+)-\1/")
+"""`4-4/7`, which the library takes for `4-23/7` and others for `4`."""
 _ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -101,7 +104,7 @@ def problem_of(expression: str) -> CronProblem | None:
     if len(parts) != len(_FIELDS):
         return CronProblem("expression", f"has {len(parts)} fields, it needs five: {' '.join(_FIELDS)}")
     for place, (name, part) in enumerate(zip(_FIELDS, parts, strict=True)):
-        if not _parses(" ".join([*_ANY[:place], part, *_ANY[place + 1 :]])):
+        if not _parses(" ".join([*_ANY[:place], part, *_ANY[place + 1 :]])) or _STEPS_THROUGH_ONE.search(part):
             return CronProblem(name, f"{part!r} is no {name}; {_RANGES[place]}, as lists, ranges (1-5) and steps (*/5)")
     if not _parses(text):  # each field for itself is fine
         return CronProblem("day", "never comes: no month that is named has such a day")
@@ -126,10 +129,15 @@ def schedule_of(expression: str, timezone: str = "UTC") -> Schedule:
 
 
 def _zone(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError):  # a folder of zones, as America, cannot be opened
-        raise InvalidInput("timezone", f"{timezone!r} is no IANA time zone; America/New_York is one") from None
+    if timezone not in _zones():
+        raise InvalidInput("timezone", f"{timezone!r} is no IANA time zone; America/New_York is one")
+    return ZoneInfo(timezone)
+
+
+@cache
+def _zones() -> set[str]:
+    """The names that mean the same on every machine: `localtime` and the like are none."""
+    return available_timezones() - {"localtime", "posixrules", "Factory"}
 
 
 def check(schedule: Schedule, now: datetime, minimum: timedelta = DEFAULT_MINIMUM) -> None:
