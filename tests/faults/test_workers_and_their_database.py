@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from faults.own_postgres import Postgres
-from faults.test_workers import a_service, ended, group_of, link_all, set_up
+from faults.test_workers import a_service, ended, group_of, link_all, seen, set_up
 from making import id_of, out_of_step
 from mls_crm_sync.store import embedded
 from mls_crm_sync.store.database import Connection, Database, connect
@@ -56,32 +57,41 @@ async def _read_so_far(conn: Connection, run_id: int) -> int:
     return int(await conn.fetchval(pages, run_id) + 1000 * await conn.fetchval(done, run_id))
 
 
-async def _at_work(own: Database) -> int:
-    async with own.connection() as conn:
-        busy = "SELECT count(DISTINCT worker_id) FROM scraping_job_locations WHERE status = 'running'"
-        return int(await conn.fetchval(busy))
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Connection]:
+    conn = await connect(dsn)
+    try:
+        yield conn
+    finally:
+        await conn.close()
+
+
+async def _all_at_work(own: Database, number: int) -> None:
+    busy = "SELECT count(DISTINCT worker_id) FROM scraping_job_locations WHERE status = 'running'"
+    async with asyncio.timeout(60), own.connection() as conn:
+        while await conn.fetchval(busy) < number:  # noqa: ASYNC110 - workers tell nobody
+            await asyncio.sleep(0.02)
 
 
 async def test_workers_outlive_their_database(own: Database, postgres: Postgres, tmp_path: Path) -> None:
-    with a_service(60, of_each=12, latency=0.15, page_size=4).serving() as service:
+    with a_service(100, of_each=12, latency=0.15, page_size=4).serving() as service:
         await set_up(own, service)
         with group_of(postgres.dsn, tmp_path, 3, jobs=2) as group:
+            await seen(own, 3)
             run_id = await rescrape.run_now(own, ACTIVE_PROPERTIES, actor="test")
+            await _all_at_work(own, 3)
             for way in WAYS:
                 await asyncio.sleep(1.0)
                 postgres.stop(way)
                 await asyncio.sleep(AWAY)
                 postgres.start()
                 began = time.monotonic()
-                conn = await connect(postgres.dsn)
-                before = now = await _read_so_far(conn, run_id)
-                while now <= before:
-                    assert time.monotonic() - began < BACK, (
-                        f"no page within {BACK} s of the start\n{group.said()[-3000:]}"
-                    )
-                    await asyncio.sleep(0.05)
-                    now = await _read_so_far(conn, run_id)
-                await conn.close()
+                async with connected(postgres.dsn) as conn:
+                    before = now = await _read_so_far(conn, run_id)
+                    while now <= before:
+                        assert time.monotonic() - began < BACK, f"no page since\n{group.said()[-3000:]}"
+                        await asyncio.sleep(0.05)
+                        now = await _read_so_far(conn, run_id)
             row = await ended(own, run_id)
             assert [process.poll() for process in group.processes] == [None, None, None], "no worker has ended"
             assert group.stop() == [0, 0, 0]
@@ -110,9 +120,9 @@ async def test_one_group_finishes_what_the_other_began(own: Database, postgres: 
         for place in places:
             place.mkdir()
         with group_of(dsn, places[0], 2, jobs=3) as first, group_of(dsn, places[1], 2, jobs=3) as second:
+            await seen(own, 4)
             run_id = await rescrape.run_now(own, ACTIVE_PROPERTIES, actor="test")
-            while await _at_work(own) < 4:  # noqa: ASYNC110 - workers tell nobody
-                await asyncio.sleep(0.02)
+            await _all_at_work(own, 4)
             for process in list(first.processes):
                 first.kill(process)
             row = await ended(own, run_id)
