@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -111,9 +112,8 @@ def test_run_is_made_read_by_a_worker_and_told(run: Run, database_dsn: str, tmp_
     assert last_json(run("runs", "list", "--problems", "--json"))["run_id"] == 2
 
 
-def until(holds: object) -> None:
+def until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE
-    assert callable(holds)
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -17,16 +17,17 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connecting import connected
 from making import out_of_step
 from mls_crm_sync.store import crm_properties
-from mls_crm_sync.store.database import Connection, connect
+from mls_crm_sync.store.database import Connection
 
 KILLS_DAY_ONE, KILLS_DAY_TWO, KILLS_PER_DATABASE = 10, 20, 5
 PAGES = 20  # of either day
@@ -121,15 +122,6 @@ class Story:
         """Import the CRM and link it; 14 of its properties have a listing only after day 2."""
         self.run("crm", "import", self.data / "crm_properties.csv")
         self.run("link", "--file", self.data / "crm_truth.csv", "--source", "nyc", code=1)
-
-
-@contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
-    conn = await connect(dsn)
-    try:
-        yield conn
-    finally:
-        await conn.close()
 
 
 async def end_state(dsn: str) -> dict[str, list[str]]:

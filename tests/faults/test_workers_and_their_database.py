@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from connecting import connected
 from faults.own_postgres import Postgres
 from faults.test_workers import a_service, ended, group_of, link_all, seen, set_up
 from making import id_of, out_of_step
 from mls_crm_sync.store import embedded
-from mls_crm_sync.store.database import Connection, Database, connect
+from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.migrate import migrate
 from mls_crm_sync.sync import rescrape
 from mls_crm_sync.sync.rescrape import ACTIVE_PROPERTIES
@@ -55,15 +55,6 @@ async def _read_so_far(conn: Connection, run_id: int) -> int:
     pages = "SELECT count(*) FROM pass_pages JOIN location_passes USING (pass_id) WHERE run_id = $1"
     done = "SELECT count(*) FROM scraping_job_locations WHERE run_id = $1 AND finished_at IS NOT NULL"
     return int(await conn.fetchval(pages, run_id) + 1000 * await conn.fetchval(done, run_id))
-
-
-@contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
-    conn = await connect(dsn)
-    try:
-        yield conn
-    finally:
-        await conn.close()
 
 
 async def _all_at_work(own: Database, number: int) -> None:

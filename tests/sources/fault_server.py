@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import functools
 import gzip
-import threading
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import orjson
 
 from making import without
+from sources.serving import listening
 
 JSON = "application/json"
 BLOCK = 256 * 1024
@@ -42,21 +42,8 @@ class FaultServer:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[FaultServer]:
-        connections: set[asyncio.Task[None]] = set()
-
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connections.add(asyncio.ensure_future(self._connected(reader, writer)))
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()[:2]
-        self.address = f"http://{host}:{port}"
-        try:
+        async with listening(self._connected) as self.address:
             yield self
-        finally:
-            server.close()
-            for connection in connections:
-                connection.cancel()
-            await asyncio.gather(*connections, return_exceptions=True)
 
     def page(self, number: int, **more: Any) -> dict[str, Any]:
         keys = sorted(self.listings)
@@ -317,28 +304,3 @@ changes(
     "announces another count from here on",
     lambda s, n: s.page(n, **{"@odata.count": len(s.listings) + (1 if n >= s.at else 0)}),
 )
-
-
-@contextlib.contextmanager
-def in_a_thread(server: FaultServer) -> Iterator[FaultServer]:
-    """Serve from a loop of its own, for tests that are not of one loop."""
-    loop = asyncio.new_event_loop()
-    ready, stop = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with server.serving():
-            ready.set()
-            await stop.wait()
-
-    def run() -> None:
-        loop.run_until_complete(serve())
-        loop.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait()
-    try:
-        yield server
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()

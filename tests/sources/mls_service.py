@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import orjson
 
 from sources.fault_server import send
+from sources.serving import in_a_thread, listening
 
 
 @dataclass
@@ -29,37 +29,13 @@ class MlsService:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[MlsService]:
-        loop = asyncio.new_event_loop()
-        ready, stop = threading.Event(), asyncio.Event()
-
-        async def serve() -> None:
-            connections: set[asyncio.Task[None]] = set()
-
-            def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                connections.add(asyncio.ensure_future(self._connected(reader, writer)))
-
-            server = await asyncio.start_server(connected, "127.0.0.1", 0)
-            host, port = server.sockets[0].getsockname()[:2]
-            self.address = f"http://{host}:{port}"
-            ready.set()
-            await stop.wait()
-            server.close()
-            for connection in connections:
-                connection.cancel()
-            await asyncio.gather(*connections, return_exceptions=True)
-
-        def run() -> None:
-            loop.run_until_complete(serve())
-            loop.close()
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        ready.wait()
-        try:
+        with in_a_thread(self._serving()):
             yield self
-        finally:
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        async with listening(self._connected) as self.address:
+            yield
 
     def first_pages(self) -> Counter[str]:
         """How often the first page of each location was asked for."""

@@ -38,7 +38,8 @@ from mls_crm_sync.sources.base import (
 from mls_crm_sync.sources.fake import FakeSettings, FakeSource
 from mls_crm_sync.sources.kinds import Kind, Opening
 from mls_crm_sync.sources.registry import KINDS
-from sources.fault_server import FaultServer, in_a_thread
+from sources.fault_server import FaultServer
+from sources.serving import in_a_thread
 
 MANY = [f"L{number:04}" for number in range(2500)]
 """More than two pages of a file."""
@@ -99,7 +100,7 @@ class FakePlace:
     def __init__(self, _: Path) -> None:
         self._server = FaultServer({}, page_size=1000)
         self._serving = contextlib.ExitStack()
-        self._serving.enter_context(in_a_thread(self._server))
+        self._serving.enter_context(in_a_thread(self._server.serving()))
         self.put("L1")
 
     def opened(self) -> Source:

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from connecting import connected
 from mls_crm_sync.core.errors import InvalidInput, SetupError, StoreUnavailable
 from mls_crm_sync.store import binaries, migrate
 from mls_crm_sync.store.backup import address, backup, restore
-from mls_crm_sync.store.database import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from conftest import Server
@@ -35,15 +33,6 @@ TRICKY = [
     "",
     "漢 é \U0001f3e0",
 ]
-
-
-@contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
-    conn = await connect(dsn)
-    try:
-        yield conn
-    finally:
-        await conn.close()
 
 
 async def fill(conn: Connection) -> None:

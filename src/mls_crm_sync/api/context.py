@@ -149,9 +149,7 @@ def refuse_nul(**filters: str | None) -> None:
             raise InvalidInput(name, "must not contain NUL")
 
 
-async def source_checked(here: Service, property_id: str, *, asked: bool) -> dict[str, Any]:
-    """Ask a listing's source for it where somebody wants that; return what an answer tells of it."""
-    if not asked:
-        return {}
+async def source_checked(here: Service, property_id: str) -> dict[str, Any]:
+    """Ask a listing's source for it; return what an answer tells of that."""
     told = await refresh(here.work, here.sealer, here.normaliser, property_id)
     return {"source_checked_at": told.at, "source_answer": told.answer, "source_detail": told.detail}

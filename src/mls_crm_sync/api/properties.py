@@ -201,7 +201,7 @@ async def sync_from_mls(
     async with here.db.connection() as conn:
         property_id = await crm_properties.linked_to(conn, crm_id)
         before = await crm_properties.get(conn, crm_id, stale_after=here.stale_after)
-    told = await source_checked(here, property_id, asked=True)  # what it finds reaches the property at once
+    told = await source_checked(here, property_id)  # what it finds reaches the property at once
     await links.sync_crm_property(here.db, here.normaliser.unsynced, crm_id)
     async with here.db.connection() as conn:
         after = await crm_properties.get(conn, crm_id, stale_after=here.stale_after)

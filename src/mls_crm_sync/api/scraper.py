@@ -76,8 +76,8 @@ async def sync_property(
     if property_id is None:
         summary = await links.sync_all(here.work, unsynced, platform=where)
     else:
-        told = await source_checked(here, known_listing_id(property_id), asked=asked)
-        summary = await links.sync_listing(here.db, unsynced, property_id, platform=where)
+        told = await source_checked(here, known_listing_id(property_id)) if asked else {}
+        summary = await links.sync_listing(here.db, unsynced, known_listing_id(property_id), platform=where)
     changed = len(summary.changed)
     return models.SyncPropertyAnswer(
         success=True,

@@ -68,11 +68,10 @@ class Run(NamedTuple):
 
 
 class Change(NamedTuple):
-    """The clocks of a zone change, all without a zone: `begins` (UTC) is the first instant of the new time; `wall` and
-    `then` are what the clocks would show and do show there.
+    """The clocks of a zone change: at the first instant of the new time they would show `wall` and show `then`, both
+    without a zone.
     """
 
-    begins: datetime
     wall: datetime
     then: datetime
 
@@ -262,7 +261,7 @@ def _changes(zone: ZoneInfo, now: datetime) -> Iterator[Change]:
     while (at := _next_change(zone, at)) <= end:
         before, after = _offset(zone, at - timedelta(minutes=1)), _offset(zone, at)
         if before != after:
-            yield Change(at, at + before, at + after)
+            yield Change(at + before, at + after)
 
 
 def _note(schedule: Schedule, change: Change) -> str:

@@ -294,7 +294,7 @@ async def give_up(conn: Connection, run_id: int, places: Sequence[Abandoned]) ->
 
 
 async def lock_run(conn: Connection, run_id: int) -> Row:
-    """Lock a run: status, kind, config, since. After its locations, in the order of all locks."""
+    """Lock a run: status, config, since. After its locations, in the order of all locks."""
     row = await conn.fetchrow(_SQL["lock_run"], run_id)
     assert row is not None  # noqa: S101 - nobody deletes runs
     return row

@@ -193,7 +193,7 @@ FROM scraping_jobs WHERE started_at IS NOT NULL ORDER BY run_id DESC LIMIT $1
 
 -- name: lock_run
 -- Before it is looked whether the last of its locations has ended: two that end at once would each see the other.
-SELECT status, kind, config, coalesce(started_at, made_at) AS since FROM scraping_jobs WHERE run_id = $1 FOR NO KEY UPDATE
+SELECT status, config, coalesce(started_at, made_at) AS since FROM scraping_jobs WHERE run_id = $1 FOR NO KEY UPDATE
 
 -- name: location_results
 SELECT l.location_id, lo.source, l.task, l.status, l.counts, l.error_code

@@ -61,7 +61,7 @@ ORDER BY l.run_id, l.location_id
 
 -- name: lock_orphan
 -- Asked again under the row's lock; who holds that is alive, and is asked next time.
-SELECT l.starts, l.worker_id FROM scraping_job_locations AS l
+SELECT l.starts FROM scraping_job_locations AS l
 WHERE l.run_id = $1 AND l.location_id = $2 AND l.status = 'running' AND l.worker_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM workers AS w WHERE w.worker_id = l.worker_id AND w.seen_at > clock_timestamp() - $3::interval
 )
