@@ -260,6 +260,9 @@ class CountingGate(OpenGate):
             def answered(self) -> None:
                 gate.told.append("answered")
 
+            def refused(self) -> None:
+                gate.told.append("refused")
+
             def limited(self, retry_after: float | None) -> None:
                 gate.told.append(f"limited {retry_after}")
 
@@ -275,7 +278,7 @@ class CountingGate(OpenGate):
         ("429 with Retry-After", ["limited 7.0"] * 6),
         ("503", ["failed"] * 2),
         ("reset", ["failed"] * 2),
-        ("403", ["answered"]),
+        ("403", ["refused"]),
         ("", ["answered"]),
     ],
 )

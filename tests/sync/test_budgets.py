@@ -14,9 +14,9 @@ import pytest
 
 from making import event_log
 from mls_crm_sync.core import pacing
-from mls_crm_sync.core.errors import RateLimited, SourceUnavailable
+from mls_crm_sync.core.errors import RateLimited, SourceRefused, SourceUnavailable
 from mls_crm_sync.store.database import Connection, Database
-from mls_crm_sync.sync.budgets import DatabaseGate
+from mls_crm_sync.sync.budgets import DatabaseGate, resume
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TOLD = ("source.degraded", "source.recovered")
@@ -254,3 +254,23 @@ async def test_real_clock_is_the_databases(db: Database, conn: Connection) -> No
             request.answered()
         starts.append(await conn.fetchval("SELECT max(at) FROM source_requests"))
     assert timedelta(seconds=1) <= starts[5] - starts[0]
+
+
+async def test_refusal_stops_a_source_of_a_kind_that_stops_once_and_for_all_processes(
+    db: Database, conn: Connection
+) -> None:
+    async def refused(*, stops: bool, name: str) -> None:
+        async with DatabaseGate(db, name, {}, stops=stops).request() as request:
+            request.refused()
+
+    for _ in range(2):
+        await refused(stops=False, name="account")
+    async with DatabaseGate(db, "site", {}, stops=True).request() as late:
+        await refused(stops=True, name="site")
+        late.answered()  # one that was under way does not open it again
+    with pytest.raises(SourceRefused, match="stopped"):
+        await refused(stops=True, name="site")
+    assert [row[0] for row in await event_log(conn, ("source.stopped",))] == ["source.stopped"]
+    assert await resume(db, "site")
+    assert not await resume(db, "site")
+    await refused(stops=True, name="site")

@@ -977,6 +977,7 @@ class SourceView(BaseModel):
     is_default: bool
     limits: dict[str, int]
     request_delay: float
+    stopped_at: Instant | None  # when it refused us; it is not asked until somebody resumes it
     left_alone_until: Instant | None  # after so many failures in a row
     made_at: Instant
     changed_at: Instant

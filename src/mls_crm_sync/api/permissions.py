@@ -49,6 +49,7 @@ PERMISSIONS: Mapping[tuple[str, str], Scope | None] = {
     ("PATCH", "/api/sources/{id}"): CONFIG,
     ("DELETE", "/api/sources/{id}"): CONFIG,
     ("POST", "/api/sources/{id}/check"): RUN,
+    ("POST", "/api/sources/{id}/resume"): CONFIG,
     ("GET", "/api/absence-holds"): R,
     ("POST", "/api/absence-holds/{hold_id}/release"): RUN,
     ("POST", "/api/absence-holds/{hold_id}/reject"): RUN,

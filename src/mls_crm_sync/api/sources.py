@@ -71,6 +71,12 @@ async def check_source(here: Here, id: Id) -> models.SourceCheck:  # noqa: A002 
     return models.SourceCheck(ok=found.ok, detail=found.detail)
 
 
+@router.post("/api/sources/{id}/resume", operation_id="resume_source", responses=responses(404))
+async def resume_source(here: Here, id: Id) -> models.SourceView:  # noqa: A002 # the path's word
+    """Let a source that refused us, and was not asked since, be asked again."""
+    return models.SourceView.of(await sources.resume(here.db, here.sealer, _known(id)))
+
+
 def _known(name: str) -> str:
     """Raises SourceNotFound for what cannot be the name of one."""
     if not name or "\x00" in name:

@@ -112,9 +112,18 @@ def list_(json: Annotated[bool, typer.Option("--json", help="One line of JSON a 
         for one in found:
             json_line(asdict(one))
         return
-    shown = ("name", "kind", "settings", "default", "secret", "limits", "left alone until")
+    shown = ("name", "kind", "settings", "default", "secret", "limits", "left alone until", "stopped")
     rows = [
-        [one.name, one.kind, one.settings, _flag(one.is_default), _told(one), one.limits or "", one.left_alone_until]
+        [
+            one.name,
+            one.kind,
+            one.settings,
+            _flag(one.is_default),
+            _told(one),
+            one.limits or "",
+            one.left_alone_until,
+            one.stopped_at,
+        ]
         for one in found
     ]
     table("Sources", shown, rows)
@@ -127,6 +136,15 @@ def remove(name: Name) -> None:
 
     with_database(lambda db: sources.remove(db, name))
     typer.echo(f"removed {name}; its listings stay, and nothing reads them any more")
+
+
+@app.command()
+def resume(name: Name) -> None:
+    """Let a source that refused us (401, 403), and was not asked since, be asked again."""
+    from mls_crm_sync.sync import sources
+
+    with_database(lambda db: sources.resume(db, sealer(), name))
+    typer.echo(f"{name} may be asked again")
 
 
 @app.command()

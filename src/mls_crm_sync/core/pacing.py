@@ -79,6 +79,7 @@ class Breaker:
     probe_until: datetime | None = None  # somebody probes
     limited: int = 0  # 429s in a row
     not_before: datetime | None = None  # the source's own word
+    stopped_at: datetime | None = None  # it refused us, and is of a kind that is not asked again until a person says so
 
     @property
     def open(self) -> bool:
@@ -92,7 +93,13 @@ class Breaker:
 
 def answered(before: Breaker) -> Breaker:
     """Return what a success makes of it: closed, and nothing held against the source."""
-    return Breaker(not_before=before.not_before)
+    return Breaker(not_before=before.not_before, stopped_at=before.stopped_at)
+
+
+def refused(before: Breaker, now: datetime, *, stops: bool) -> Breaker:
+    """Return what a refusal makes of it: the source does answer; of a kind that `stops` nobody asks it any more."""
+    after = answered(before)
+    return replace(after, stopped_at=after.stopped_at or now) if stops else after
 
 
 def failed(before: Breaker, now: datetime, jitter: float) -> Breaker:

@@ -190,6 +190,9 @@ class Request(Protocol):
     def answered(self) -> None:
         """The source did what it was asked."""
 
+    def refused(self) -> None:
+        """The source does not let us in."""
+
     def limited(self, retry_after: float | None) -> None:
         """The source asked us to slow down; `retry_after` in seconds, where it said."""
 
@@ -222,6 +225,9 @@ class _Free:
         pass
 
     def answered(self) -> None:
+        pass
+
+    def refused(self) -> None:
         pass
 
     def limited(self, retry_after: float | None) -> None:

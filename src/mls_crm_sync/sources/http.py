@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,6 +58,13 @@ class Got(NamedTuple):
     body: bytes
 
 
+class _Question(NamedTuple):
+    method: str
+    url: str
+    content: bytes | None = None
+    headers: Mapping[str, str] | None = None
+
+
 class _Again(Exception):  # a turn of the loop, never seen outside
     """Worth another attempt"""
 
@@ -70,7 +78,8 @@ class _Limited(Exception):  # as above
 class JsonClient:
     """Asks one origin for JSON; every request goes through the gate.
 
-    `name` is what messages call the source. `sleep`, `jitter` (0 up to 1) and `now` (UTC) are there to be replaced.
+    `name` is what messages call the source; `tls` is whom to trust instead of the usual authorities. `sleep`, `jitter`
+    (0 up to 1) and `now` (UTC) are there to be replaced.
     """
 
     def __init__(
@@ -80,6 +89,8 @@ class JsonClient:
         gate: Gate,
         *,
         secret: str | None = None,
+        proxy: httpx2.Proxy | None = None,
+        tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -96,8 +107,9 @@ class JsonClient:
             headers["Authorization"] = f"Bearer {secret}"
         self._base = httpx2.URL(base_url.rstrip("/") + "/")
         self._client = httpx2.AsyncClient(
-            headers=headers, timeout=self._limits.deadline, follow_redirects=False, trust_env=False
-        )
+            headers=headers, timeout=self._limits.deadline, follow_redirects=False, trust_env=False, proxy=proxy,
+            verify=tls or True,
+        )  # fmt: skip
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -117,10 +129,17 @@ class JsonClient:
 
         Raises SourceRefused, RateLimited, SourceUnavailable, SourceBlocked, SourceBroken.
         """
+        return await self._answer(_Question("GET", url), statuses=statuses)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Got:
+        """Return the JSON answer to a question that changes nothing, so that it may be asked again. Raises as `get`."""
+        return await self._answer(_Question("POST", url, body, headers), statuses=(200,))
+
+    async def _answer(self, question: _Question, *, statuses: Collection[int]) -> Got:
         attempts, waits = 0, 0
         while True:
             try:
-                return await self._asked(url, statuses=statuses)
+                return await self._asked(question, statuses=statuses)
             except _Limited as limited:
                 waits += 1
                 seconds = self._backoff(waits) if limited.seconds is None else limited.seconds
@@ -133,11 +152,15 @@ class JsonClient:
                     raise self._unavailable(error, attempts) from None
                 await self._sleep(self._backoff(attempts))
 
-    async def _asked(self, url: str, *, statuses: Collection[int]) -> Got:
+    async def _asked(self, question: _Question, *, statuses: Collection[int]) -> Got:
+        method, url, content, headers = question
         for _ in range(self._limits.redirects + 1):
             async with self._gate.request() as request:
                 try:  # the wait for our turn does not count
-                    async with asyncio.timeout(self._limits.deadline), self._client.stream("GET", url) as response:
+                    async with (
+                        asyncio.timeout(self._limits.deadline),
+                        self._client.stream(method, url, content=content, headers=headers) as response,
+                    ):
                         if not response.has_redirect_location:
                             return await self._read(response, request, statuses=statuses)
                         url = self._own(response.url.join(response.headers["location"]), "a redirect leads")
@@ -156,13 +179,14 @@ class JsonClient:
         if status >= 500:
             request.failed()
             raise _Again(f"HTTP {status}")
-        request.answered()
         if status in {401, 403}:
+            request.refused()
             raise SourceRefused(
                 f"http_{status}",
                 f"{self._name} does not let us in (HTTP {status})",
                 hint="look whether the secret is right and the account still in force: `mls-crm-sync sources check`",
             )
+        request.answered()
         if status not in statuses:
             raise SourceBroken(f"http_{status}", f"{self._name} answered with HTTP {status}", hint=_LOOK)
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -57,3 +57,4 @@ class Kind:
     request_delay: float = 0.0  # seconds between the starts of two requests
     network: bool = False  # asked over a network: through a gate, by a budget
     only_location: Callable[[Any], str | None] = _by_location  # by its settings: the one that all of it is read by
+    stops: bool = False  # once it was refused (401, 403) nobody asks again, until a person says so

@@ -2,7 +2,8 @@
 INSERT INTO source_budgets (source) VALUES ($1) ON CONFLICT DO NOTHING
 
 -- name: lock
-SELECT failures, openings, open_until, probe_until, limited, not_before FROM source_budgets WHERE source = $1 FOR UPDATE
+SELECT failures, openings, open_until, probe_until, limited, not_before, stopped_at
+FROM source_budgets WHERE source = $1 FOR UPDATE
 
 -- name: latest
 SELECT max(at) FROM source_requests WHERE source = $1
@@ -28,5 +29,6 @@ DELETE FROM source_requests WHERE source = $1 AND at < $2
 
 -- name: update
 UPDATE source_budgets
-SET failures = $2, openings = $3, open_until = $4, probe_until = $5, limited = $6, not_before = $7
+SET failures = $2, openings = $3, open_until = $4, probe_until = $5, limited = $6, not_before = $7,
+    stopped_at = $8
 WHERE source = $1

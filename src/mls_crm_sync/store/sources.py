@@ -1,7 +1,8 @@
 """The sources that somebody has set up; a secret is here as it was sealed, and can be opened by nobody here.
 
 Rows: name, kind, settings (an object), sealed_secret (bytes or None), is_default, limits (an object or None),
-request_delay (seconds or None), made_at, changed_at, open_until (UTC; until when its breaker leaves it alone, or None).
+request_delay (seconds or None), made_at, changed_at, open_until (UTC; until when its breaker leaves it alone, or None),
+stopped_at (UTC; when it refused us, and is not asked any more, or None).
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ WHERE name = $1
 DELETE FROM sources WHERE name = $1 RETURNING name
 
 -- name: every
-SELECT name, kind, settings, sealed_secret, is_default, limits, request_delay, made_at, changed_at, open_until
+SELECT name, kind, settings, sealed_secret, is_default, limits, request_delay, made_at, changed_at, open_until, stopped_at
 FROM sources LEFT JOIN source_budgets ON source = name
 ORDER BY name
 
 -- name: one
-SELECT name, kind, settings, sealed_secret, is_default, limits, request_delay, made_at, changed_at, open_until
+SELECT name, kind, settings, sealed_secret, is_default, limits, request_delay, made_at, changed_at, open_until, stopped_at
 FROM sources LEFT JOIN source_budgets ON source = name
 WHERE name = $1
 

@@ -18,7 +18,7 @@ from functools import partial
 import structlog
 
 from mls_crm_sync.core import pacing
-from mls_crm_sync.core.errors import RateLimited, SourceUnavailable
+from mls_crm_sync.core.errors import RateLimited, SourceRefused, SourceUnavailable
 from mls_crm_sync.core.pacing import Breaker
 from mls_crm_sync.sources.base import Request
 from mls_crm_sync.store import budgets, events
@@ -35,6 +35,7 @@ class _Asked:
     """One request: what its caller tells of it is written down when its block ends."""
 
     request_id: int
+    stops: bool  # a refusal is not asked about again
     size: int = 0
     end: Callable[[Breaker, datetime, float], Breaker] | None = None
 
@@ -43,6 +44,9 @@ class _Asked:
 
     def answered(self) -> None:
         self.end = lambda before, _now, _jitter: pacing.answered(before)
+
+    def refused(self) -> None:
+        self.end = lambda before, now, _jitter: pacing.refused(before, now, stops=self.stops)
 
     def limited(self, retry_after: float | None) -> None:
         self.end = lambda before, now, jitter: pacing.limited(before, now, retry_after, jitter)
@@ -64,15 +68,17 @@ class DatabaseGate:
         limits: Mapping[str, int],
         request_delay: float = 0.0,
         *,
+        stops: bool = False,
         patience: timedelta = PATIENCE,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        """Raises InvalidInput for limits that cannot be."""
+        """`stops`: once it was refused, nobody is let through. Raises InvalidInput for limits that cannot be."""
         self._db = db
         self._source = source
         self._budget = pacing.budget_of(limits, request_delay)
+        self._stops = stops
         self._patience = patience
         self._sleep = sleep
         self._jitter = jitter
@@ -80,12 +86,14 @@ class DatabaseGate:
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[Request]:
-        """Wait for our turn. Raises RateLimited or SourceUnavailable where that would be longer than our patience."""
+        """Wait for our turn. Raises RateLimited or SourceUnavailable where that would be longer than our patience, and
+        SourceRefused where the source is stopped.
+        """
         waited = timedelta(0)
         while isinstance(turn := await self._db.retrying(partial(self._turn, self._patience - waited)), timedelta):
             await self._sleep(turn.total_seconds())
             waited += turn
-        asked = _Asked(turn)
+        asked = _Asked(turn, self._stops)
         try:
             yield asked
         finally:
@@ -95,6 +103,12 @@ class DatabaseGate:
         """Note a start that may be now and return the request's id, or return how long it has to wait."""
         breaker = await budgets.lock(conn, self._source)
         now = await self._now(conn)
+        if breaker.stopped_at is not None:
+            raise SourceRefused(
+                "stopped",
+                f"{self._source} refused us at {breaker.stopped_at:%Y-%m-%d %H:%M} UTC, and nobody has asked it since",
+                hint=f"look why; when it may be asked again: `mls-crm-sync sources resume {self._source}`",
+            )
         shut = breaker.shut_until(now)
         if shut is not None:
             raise SourceUnavailable(
@@ -131,6 +145,9 @@ class DatabaseGate:
             word = "source.degraded" if after.open else "source.recovered"
             log.warning(word, source=self._source, failures=before.failures)
             await events.append(conn, [Event(word, source=self._source)])
+        if after.stopped_at != before.stopped_at:
+            log.warning("source.stopped", source=self._source)
+            await events.append(conn, [Event("source.stopped", source=self._source)])
 
     async def _now(self, conn: Connection) -> datetime:
         return self._clock() if self._clock is not None else await now(conn)
@@ -138,3 +155,14 @@ class DatabaseGate:
 
 def _gave_up(before: Breaker, _now: datetime, _jitter: float) -> Breaker:
     return replace(before, probe_until=None)
+
+
+async def resume(db: Database, source: str) -> bool:
+    """Let a source that is stopped be asked again; return whether it was."""
+
+    async def let(conn: Connection) -> bool:
+        before = await budgets.lock(conn, source)
+        await budgets.update(conn, source, replace(before, stopped_at=None))
+        return before.stopped_at is not None
+
+    return await db.retrying(let)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
 from pydantic import ValidationError
 
 from mls_crm_sync.core.errors import InvalidInput, SourceNotFound
@@ -21,9 +22,12 @@ from mls_crm_sync.store import sources
 from mls_crm_sync.store.database import Database, Row
 from mls_crm_sync.store.sources import Setup
 
+from . import budgets
 from .budgets import DatabaseGate
 from .recognise import Reader, checked_name
 from .sealing import Sealer
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Configured:
     is_default: bool
     limits: Mapping[str, int]
     request_delay: float
+    stopped_at: datetime | None  # when it refused us: it is not asked any more until somebody resumes it; UTC
     left_alone_until: datetime | None  # by its breaker, after so many failures in a row; UTC
     made_at: datetime
     changed_at: datetime
@@ -121,6 +126,16 @@ async def remove(db: Database, name: str) -> None:
         await sources.delete(conn, name)
 
 
+async def resume(db: Database, sealer: Sealer, name: str) -> Configured:
+    """Let a source that refused us be asked again; one that did not is as it was. Raises SourceNotFound."""
+    async with db.connection() as conn:
+        await sources.one(conn, name)
+    if await budgets.resume(db, name):
+        log.info("source.resumed", source=name)
+    async with db.connection() as conn:
+        return _shown(sealer, await sources.one(conn, name))
+
+
 async def every(db: Database, sealer: Sealer) -> list[Configured]:
     async with db.connection() as conn:
         return [_shown(sealer, row) for row in await sources.every(conn)]
@@ -164,7 +179,7 @@ async def opened(
     sealed = row["sealed_secret"]
     secret = sealer.open(name, sealed) if sealed is not None else None
     limits, delay = _pace(kind, row)
-    gate = DatabaseGate(db, name, limits, max(delay, request_delay)) if kind.network else OpenGate()
+    gate = DatabaseGate(db, name, limits, max(delay, request_delay), stops=kind.stops) if kind.network else OpenGate()
     source = kind.opens(Opening(name, settings, secret, gate))
     zone = ZoneInfo(settings.time_zone) if settings.time_zone else None
     try:
@@ -240,6 +255,7 @@ def _shown(sealer: Sealer, row: Row) -> Configured:
         is_default=row["is_default"],
         limits=limits,
         request_delay=delay,
+        stopped_at=row["stopped_at"],
         left_alone_until=row["open_until"],
         made_at=row["made_at"],
         changed_at=row["changed_at"],
