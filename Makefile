@@ -9,7 +9,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 COMPILE := $(UV) --quiet pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: help run test lint types fmt openapi bench bench-smoke lock clean
+.PHONY: help run test lint types fmt openapi bench bench-smoke homeharvest lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,18 +40,24 @@ bench: .stamps/dev ## Measure
 	$(PY) bench/latency.py
 	$(PY) bench/scheduler.py
 	$(PY) bench/workers.py
+	$(PY) bench/website.py --pandas
 
 bench-smoke: .stamps/dev ## Measure a little: does the benchmark still run?
 	$(PY) bench/run.py --smoke $(ARGS)
 	$(PY) bench/latency.py --smoke
 	$(PY) bench/scheduler.py --smoke
 	$(PY) bench/workers.py --smoke
+	$(PY) bench/website.py --smoke
 	$(PY) bench/flat_memory.py --smoke
 	$(PY) bench/load.py --smoke
 
-lock: ## Write both lock files anew, by uv (ARGS=--upgrade takes newer releases)
+homeharvest: .stamps/run ## Add HomeHarvest, for the source of that name
+	$(PIP) install --require-hashes --requirement requirements-homeharvest.lock
+
+lock: ## Write the lock files anew, by uv (ARGS=--upgrade takes newer releases)
 	$(COMPILE) $(ARGS) --group build --output-file requirements.lock
-	$(COMPILE) $(ARGS) --constraints requirements.lock --group dev --output-file requirements-dev.lock
+	$(COMPILE) $(ARGS) --constraints requirements.lock --extra homeharvest --output-file requirements-homeharvest.lock
+	$(COMPILE) $(ARGS) --constraints requirements.lock --constraints requirements-homeharvest.lock --group dev --output-file requirements-dev.lock
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .venv-peers .stamps dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -20,6 +20,7 @@ from mls_crm_sync.sources.kinds import Kind, Opening, Settings
 from mls_crm_sync.sources.registry import KINDS
 from mls_crm_sync.store.database import Database
 from mls_crm_sync.sync import sources
+from mls_crm_sync.sync.budgets import DatabaseGate
 from mls_crm_sync.sync.sealing import Sealer, new_key
 
 SECRET = "s3cr3t-canary"  # noqa: S105 # looked for where it must not be
@@ -43,6 +44,24 @@ async def test_source_is_set_up_changed_checked_and_taken_away(http: httpx2.Asyn
     for method, where in (("PATCH", path), ("DELETE", path), ("POST", f"{path}/check")):
         answer = await http.request(method, where, json={} if method == "PATCH" else None)
         assert "/api/sources" in refused(answer, 404, "source_not_found")["hint"]
+
+
+async def test_source_that_refused_us_is_shown_and_resumed(http: httpx2.AsyncClient, db: Database) -> None:
+    settings = {"acknowledged": True, "endpoint": "http://127.0.0.1:9/graphql"}
+    made = await done(
+        await http.post("/api/sources", json={"name": "realtor", "kind": "homeharvest", "settings": settings}), 201
+    )
+    assert made["stopped_at"] is None
+    gate = DatabaseGate(db, "realtor", {}, stops=True)
+    async with gate.request() as request:
+        request.refused()
+    (shown,) = await items(http, "/api/sources")
+    assert shown["stopped_at"] is not None
+    told = await items(http, "/api/events")
+    assert [(one["type"], one["source"]) for one in told] == [("source.stopped", "realtor")]
+    assert "sources resume realtor" in (await done(await http.post("/api/sources/realtor/check")))["detail"]
+    assert (await done(await http.post("/api/sources/realtor/resume")))["stopped_at"] is None
+    refused(await http.post("/api/sources/nobody/resume"), 404, "source_not_found")
 
 
 async def test_wrong_member_is_named(http: httpx2.AsyncClient) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli.test_commands import Run, json_lines, last_json
 from cli.test_commands import run as run  # noqa: PLC0414 # the fixture
 from making import a_listing
+from sources.fault_server import send
+from sources.realtor_site import RealtorSite, a_home
 
 pytestmark = pytest.mark.one_server
 
@@ -71,3 +75,37 @@ def test_key_is_printed_alone_and_kinds_say_their_settings(run: Run) -> None:
     kinds = run("sources", "kinds").stdout
     assert "folder" in kinds
     assert "path" in kinds
+
+
+def test_website_is_set_up_acknowledged_read_and_resumed_after_a_refusal(run: Run) -> None:
+    site = RealtorSite.of(a_home(f"{n:010}") for n in range(250))
+    with site.serving_in_a_thread():
+        named = ("--source", "homeharvest", "--location", "San Diego, CA")
+        quick = ("--limit", "second=1000", "--request-delay", "0")
+        where = ("--set", f"endpoint={site.endpoint}")
+        run("sources", "add", "homeharvest", "--kind", "homeharvest", *where, *quick)
+        off = run("scrape", *named, code=1)
+        assert "sources change homeharvest --set acknowledged=true" in " ".join(off.stderr.replace("│", " ").split())
+        assert site.asked == []
+        run("sources", "change", "homeharvest", "--set", "acknowledged=true")
+        assert run("sources", "check", "homeharvest").stdout.startswith("ok: the website answers")
+        assert "name one" in run("scrape", "--source", "homeharvest", code=2).stderr
+
+        read = run("scrape", *named).stdout
+        assert read.startswith("San Diego, CA: complete (for_sale in San Diego, CA: 250 announced, as many different")
+        assert last_json(run("scrape", *named, "--json"))["unchanged"] == 250
+
+        site.fault = forbidden
+        assert "does not let us in (HTTP 403)" in run("scrape", *named, code=1).stderr
+        site.fault = None
+        stopped = " ".join(run("scrape", *named, code=1).stderr.replace("│", " ").split())
+        assert "sources resume homeharvest" in stopped
+        (listed,) = [json.loads(line) for line in run("sources", "list", "--json").stdout.splitlines()]
+        assert listed["stopped_at"]
+        assert run("sources", "resume", "homeharvest").stdout == "homeharvest may be asked again\n"
+        assert run("scrape", *named).stdout.startswith("San Diego, CA: complete")
+
+
+async def forbidden(_: RealtorSite, writer: asyncio.StreamWriter, __: dict[str, Any]) -> bool:
+    await send(writer, b"{}", status=403)
+    return True

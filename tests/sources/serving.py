@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -14,17 +15,17 @@ Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 @contextlib.asynccontextmanager
-async def listening(answers: Answering) -> AsyncIterator[str]:
-    """Let connections to a free port of 127.0.0.1 be answered; lend the address, http://127.0.0.1:PORT."""
+async def listening(answers: Answering, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Let connections to a free port of 127.0.0.1 be answered; lend the address, http(s)://127.0.0.1:PORT."""
     connections: set[asyncio.Future[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.add(asyncio.ensure_future(answers(reader, writer)))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     host, port = server.sockets[0].getsockname()[:2]
     try:
-        yield f"http://{host}:{port}"
+        yield f"http{'s' if tls else ''}://{host}:{port}"
     finally:
         server.close()
         for connection in connections:

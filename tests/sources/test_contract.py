@@ -36,9 +36,11 @@ from mls_crm_sync.sources.base import (
     Wanted,
 )
 from mls_crm_sync.sources.fake import FakeSettings, FakeSource
+from mls_crm_sync.sources.homeharvest.source import HomeHarvestSettings, HomeHarvestSource
 from mls_crm_sync.sources.kinds import Kind, Opening
 from mls_crm_sync.sources.registry import KINDS
 from sources.fault_server import FaultServer
+from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home
 from sources.serving import in_a_thread
 
 MANY = [f"L{number:04}" for number in range(2500)]
@@ -118,11 +120,42 @@ class FakePlace:
         self._serving.close()
 
 
+class HomeHarvestPlace:
+    """The website, in a thread of its own; the library itself reads it, in its process."""
+
+    location = SAN_DIEGO
+
+    def __init__(self, _: Path) -> None:
+        self._site = RealtorSite()
+        self._serving = contextlib.ExitStack()
+        self._serving.enter_context(self._site.serving_in_a_thread())
+        self.put("L1")
+
+    def opened(self) -> Source:
+        settings = HomeHarvestSettings(acknowledged=True, endpoint=self._site.endpoint)
+        return HomeHarvestSource("homeharvest", settings, None, OpenGate(), sleep=at_once)
+
+    def put(self, *keys: str, announced: int | None = None) -> None:
+        self._site.homes = {key: a_home(key) for key in keys}
+        self._site.announced = announced
+
+    def lose(self) -> None:
+        self._serving.close()
+
+    def close(self) -> None:
+        self._serving.close()
+
+
 async def at_once(_: float) -> None:
     """A sleep of the virtual kind."""
 
 
-PLACES: dict[str, Callable[[Path], Place]] = {"folder": FolderPlace, "file": FilePlace, "fake": FakePlace}
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "folder": FolderPlace,
+    "file": FilePlace,
+    "fake": FakePlace,
+    "homeharvest": HomeHarvestPlace,
+}
 
 
 def opened(kind: Kind, **settings: Any) -> Source:

@@ -2,7 +2,8 @@
 
 An empty cell is null: it clears. A column that the file does not have is absent: it changes nothing. A row
 with too few cells is set aside and never read as one whose last cells are empty. A list of media stands in its
-cell as JSON, and goes into the record as it stands.
+cell as JSON, and goes into the record as it stands. A table that HomeHarvest wrote is known by its columns, unless the
+operator maps them: its rows are read as the homes that they were made from.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -21,6 +22,7 @@ from mls_crm_sync.core.fields import FIELDS, Kind
 
 from .base import RawRecord, Rejected
 from .column_map import ColumnMap, names_of
+from .homeharvest.fields import BadShape, is_homeharvest, record_of_row
 from .pieces import KEPT_BYTES, MAX_RECORD_BYTES, Piece, too_large
 
 MAX_CELL_CHARACTERS = 1024 * 1024
@@ -32,6 +34,8 @@ _LISTS = frozenset(field.name for field in FIELDS if field.kind is Kind.MEDIA)
 _QUOTED = re.compile(r'"[^"]*+"')
 
 Row: TypeAlias = list[str]
+Shape: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""What becomes of the cells by name before they are a record."""
 
 
 def read_csv(blocks: Iterator[bytes], *, columns: ColumnMap, field_names: Collection[str]) -> Iterator[list[Piece]]:
@@ -41,11 +45,16 @@ def read_csv(blocks: Iterator[bytes], *, columns: ColumnMap, field_names: Collec
     header = next(rows, None)
     if not isinstance(header, list):
         raise SourceBroken("no_header", "the first line cannot be read", hint="the first line has to name the columns")
-    names = names_of(header, columns, field_names)
+    shape: Shape = dict
+    if is_homeharvest(header) and not columns.columns:
+        names: Sequence[str | None] = [label.strip() for label in header]
+        shape = record_of_row
+    else:
+        names = names_of(header, columns, field_names)
     batch: list[Piece] = []
     try:
         for row in rows:
-            batch.append(row if isinstance(row, Rejected) else _record(rows, row, names))
+            batch.append(row if isinstance(row, Rejected) else _record(rows, row, names, shape))
             if len(batch) == BATCH_ROWS:
                 yield batch
                 batch = []
@@ -55,14 +64,16 @@ def read_csv(blocks: Iterator[bytes], *, columns: ColumnMap, field_names: Collec
     yield batch
 
 
-def _record(rows: _Rows, row: Row, names: Sequence[str | None]) -> Piece:
+def _record(rows: _Rows, row: Row, names: Sequence[str | None], shape: Shape) -> Piece:
     if len(row) != len(names):
         few = len(row) < len(names)
         reason = "too_few_cells" if few else "too_many_cells"
         return rows.rejected(reason, f"the row has {len(row)} cells, the header {len(names)}")
     members = {name: _value(name, cell) for name, cell in zip(names, row, strict=True) if name}
     try:
-        return RawRecord(rows.position, orjson.dumps(members))
+        return RawRecord(rows.position, orjson.dumps(shape(members)))
+    except BadShape as odd:
+        return rows.rejected("bad_shape", str(odd))
     except TypeError:  # half a surrogate pair, which some encodings let through
         return rows.rejected("encoding", "the row holds text that is no Unicode")
 
