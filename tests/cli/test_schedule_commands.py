@@ -67,9 +67,12 @@ def test_schedule_is_shown_changed_and_previewed(run: Run, tmp_path: Path) -> No
     assert "5 minutes" in run("schedule", "preview", "* * * * *", code=1).stderr
 
     an_mls(run, tmp_path / "mls", a_listing("A"))
-    made = run("schedule", "add", "At night", "--cron", "0 2 * * *", "--location", "11216").stdout
+    more = ("--limit", "10000", "--request-delay", "5")
+    made = run("schedule", "add", "At night", "--cron", "0 2 * * *", "--location", "11216", *more).stdout
     job_id = made.splitlines()[0].strip()
     assert "locations" in made
+    told = last_json(run("schedule", "show", job_id, "--json"))
+    assert (told["listing_limit"], told["request_delay"]) == (10_000, 5.0)
     assert "its runs stay" in run("schedule", "remove", job_id).stdout
     assert "schedule list" in run("schedule", "show", job_id, code=1).stderr
 

@@ -26,6 +26,8 @@ app = typer.Typer(
     help="Schedules: list, show, set, add, on, off, pause, resume, run, preview, remove.", no_args_is_help=True
 )
 ACTIVE = "active_properties_rescraping"
+Limit = Annotated[int | None, typer.Option(help="Listings of a location in a run, 1 to 10,000.")]
+Delay = Annotated[float | None, typer.Option(help="Seconds between two requests to a source.")]
 JobId = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its id; the one of active properties, unless named.")]
 _SHOWN = (
     "name", "kind", "status", "cron_expression", "timezone", "listing_limit", "request_delay", "priority", "filters",
@@ -68,8 +70,8 @@ def set_(
     job_id: JobId = ACTIVE,
     cron: Annotated[str | None, typer.Option(help="Five fields: minute hour day month weekday.")] = None,
     timezone: Annotated[str | None, typer.Option(help="IANA, as America/New_York.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Listings of a location in a run, 1 to 10,000.")] = None,
-    request_delay: Annotated[float | None, typer.Option(help="Seconds between two requests to a source.")] = None,
+    limit: Limit = None,
+    request_delay: Delay = None,
     priority: Annotated[str | None, typer.Option(help="low, normal, high or immediate.")] = None,
     filters: Annotated[
         list[str] | None,
@@ -97,6 +99,8 @@ def add(
     location: Annotated[list[str] | None, typer.Option(help="What to read; repeat. Without any: by filters.")] = None,
     source: Annotated[str | None, typer.Option(help="Where from; the default one, unless named.")] = None,
     timezone: Annotated[str, typer.Option(help="IANA, as America/New_York.")] = "UTC",
+    limit: Limit = None,
+    request_delay: Delay = None,
     filters: Annotated[list[str] | None, typer.Option("--filter", metavar="NAME=VALUE", help="Repeat.")] = None,
 ) -> None:
     """Make a schedule of fixed locations, or of CRM properties by filters."""
@@ -106,6 +110,8 @@ def add(
     given |= {"locations": location} if location else {}
     given |= {"source": source} if source is not None else {}
     given |= {"filters": _filters(filters)} if filters else {}
+    given |= {"limit": limit} if limit is not None else {}
+    given |= {"request_delay": request_delay} if request_delay is not None else {}
     who = getpass.getuser()
     _tell(with_database(lambda db: schedules.create(db, given, by=who, minimum=_minimum())))
 

@@ -108,8 +108,10 @@ async def first_location(conn: Connection, source: str) -> str | None:
 async def start(conn: Connection, kind: RunKind, source: str, location: str) -> Hold:
     """Make a run of one location, with its pass where it reads all of it.
 
-    The caller has to `claim` it on a connection that lives as long as the run.
+    The caller has to `claim` it on a connection that lives as long as the run. Its commit does not wait for the disk:
+    the first page's does for both.
     """
+    await conn.execute(_SQL["later"])
     place = await location_id(conn, source, location)
     run_id = await conn.fetchval(_SQL["start"], kind, source)
     epoch = await conn.fetchval(_SQL["start_location"], run_id, place)

@@ -11,6 +11,10 @@ LIMIT 1
 -- name: first_location
 SELECT name FROM locations WHERE source = $1 ORDER BY location_id LIMIT 1
 
+-- name: later
+-- Let this commit reach the disk with the next one: of a run that has stored nothing, nothing can be missed.
+SELECT set_config('synchronous_commit', 'off', true)
+
 -- name: start
 -- first_change bounds the run's part of the history: changes are numbered as they are written.
 INSERT INTO scraping_jobs (kind, source, first_change)
