@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -45,6 +50,24 @@ async def test_embedded_database_is_stopped_after_an_error(embedded: Settings) -
             raise ZeroDivisionError
 
     assert residents(embedded) == 0
+
+
+def test_bulk_work_gives_way_and_the_server_that_it_started_does_not(embedded: Settings, tmp_path: Path) -> None:
+    pipe = tmp_path / "listings.jsonl"
+    os.mkfifo(pipe)
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    environment |= {"MLS_CRM_SYNC_HOME": str(embedded.home)}
+    environment |= {"MLS_CRM_SYNC_PG_BIN": str(embedded.pg_bin)} if embedded.pg_bin else {}
+    command = [sys.executable, "-m", "mls_crm_sync", "ingest", str(pipe), "--source", "mls", "--location", "x"]
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with started as ingest, pipe.open("wb") as written:  # which opens once somebody reads
+        process, until = psutil.Process(ingest.pid), time.monotonic() + 60
+        while process.nice() != wiring.BULK_NICENESS and time.monotonic() < until:
+            time.sleep(0.02)
+        server, _ = EmbeddedPostgres(embedded.home, pg_bin=embedded.pg_bin)._lock_file()
+        assert server is not None
+        assert (process.nice(), psutil.Process(server).nice()) == (wiring.BULK_NICENESS, 0)
+        written.write(b'{"ListingKey": "1"}\n')
 
 
 async def test_start_that_is_cancelled_leaves_no_server(embedded: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,11 +62,13 @@ def ingest(
     if jobs > 1:
         work = Work(files, source, str(columns) if columns else None, format_, where.key if where else None)
         result = with_database(
-            lambda db: _share(db, delivery, Shares(work, jobs), location, complete=complete, as_json=json)
+            lambda db: _share(db, delivery, Shares(work, jobs), location, complete=complete, as_json=json),
+            bulk=True,
         )
     else:
         result = with_database(
-            lambda db: _ingest(db, delivery, reader_for(source, where), location, complete=complete, as_json=json)
+            lambda db: _ingest(db, delivery, reader_for(source, where), location, complete=complete, as_json=json),
+            bulk=True,
         )
     say_what_followed(result)
     if result.short:

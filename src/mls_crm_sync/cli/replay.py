@@ -49,7 +49,9 @@ def replay(
         return
     options.ask(f"Bring {count(found.listings, 'listing')} into today's form?", yes=yes)
     show = _line("brought into today's form", quiet=json)
-    done = with_database(lambda db: verb.replay(db, normaliser, source=source, time_zone=where, progress=show))
+    done = with_database(
+        lambda db: verb.replay(db, normaliser, source=source, time_zone=where, progress=show), bulk=True
+    )
     _end(done.diff, as_json=json, runs=done.runs, seconds=round(done.seconds, 3))
     if done.diff.unreadable:
         raise typer.Exit(1)

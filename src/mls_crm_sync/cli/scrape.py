@@ -28,7 +28,7 @@ def scrape(
     """Read locations of a source to their end, and bring every linked CRM property in step."""
     for name in location or ():
         options.name("--location", name)
-    if not with_database(lambda db: _scrape(db, source, location, as_json=json)):
+    if not with_database(lambda db: _scrape(db, source, location, as_json=json), bulk=True):
         raise typer.Exit(1)
 
 

@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
-    """Open the database (the embedded one unless DATABASE_URL says otherwise), migrate it, and run `work` on it."""
+def with_database(work: Callable[[Database], Awaitable[T]], *, bulk: bool = False) -> T:
+    """Open the database (the embedded one unless DATABASE_URL says otherwise), migrate it, and run `work` on it.
+
+    `bulk`: it takes long, and gives way to what people wait for.
+    """
     from mls_crm_sync.settings import Settings
-    from mls_crm_sync.wiring import calm_collector, open_database
+    from mls_crm_sync.wiring import calm_collector, give_way, open_database
 
     async def run() -> T:
         task = asyncio.current_task()
         if task is not None:  # SIGTERM ends in good order, as Ctrl-C does: the run is written down, the server stopped
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with open_database(Settings()) as db:
+            if bulk:
+                give_way()  # not sooner: a server that was started for it would inherit that
             return await work(db)
 
     calm_collector()
