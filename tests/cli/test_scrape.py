@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cli.test_commands import Run, json_lines, last_json
 from cli.test_commands import run as run  # noqa: PLC0414 # the fixture
 from making import a_listing
-from sources.fault_server import send
-from sources.realtor_site import RealtorSite, a_home
+from sources.realtor_site import RealtorSite, a_home, forbidden
 
 pytestmark = pytest.mark.one_server
 
@@ -104,8 +101,3 @@ def test_website_is_set_up_acknowledged_read_and_resumed_after_a_refusal(run: Ru
         assert listed["stopped_at"]
         assert run("sources", "resume", "homeharvest").stdout == "homeharvest may be asked again\n"
         assert run("scrape", *named).stdout.startswith("San Diego, CA: complete")
-
-
-async def forbidden(_: RealtorSite, writer: asyncio.StreamWriter, __: dict[str, Any]) -> bool:
-    await send(writer, b"{}", status=403)
-    return True

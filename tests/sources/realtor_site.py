@@ -279,3 +279,9 @@ def _selected(found: Any, wanted: SelectionSetNode | None) -> Any:
         before = selected.get(_name(one))
         selected[_name(one)] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
     return selected
+
+
+async def forbidden(_: RealtorSite, writer: asyncio.StreamWriter, __: dict[str, Any]) -> bool:
+    """A fault: the website lets nobody in."""
+    await send(writer, b"{}", status=403)
+    return True

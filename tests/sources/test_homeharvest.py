@@ -34,7 +34,7 @@ from mls_crm_sync.sources.http import Limits
 from mls_crm_sync.sources.registry import KINDS
 from mls_crm_sync.sync.sources import _validated
 from sources.fault_server import send
-from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home, sold
+from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home, forbidden, sold
 
 QUICK = Limits(deadline=20, attempts=2)
 
@@ -250,10 +250,6 @@ async def test_address_that_is_taken_for_a_city_does_not_read_the_city(site: Rea
 
 async def test_failure_in_the_middle_of_look_ups_leaves_the_rest_unknown(site: RealtorSite) -> None:
     has(site, a_home("1"), a_home("2"))
-
-    async def forbidden(_: RealtorSite, writer: asyncio.StreamWriter, __: dict[str, Any]) -> bool:
-        await send(writer, b"{}", status=403)
-        return True
 
     site.fault, site.faulty = forbidden, lambda asked: asked.variables.get("property_id") == "2"
     one, two, three = await looked_up(a_source(site), Wanted("1"), Wanted("2"), Wanted("3"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,8 +15,7 @@ from mls_crm_sync.sync import links, passes, schedules, sources
 from mls_crm_sync.sync.ingest import IngestResult
 from mls_crm_sync.sync.rescrape import ACTIVE_PROPERTIES
 from mls_crm_sync.sync.sealing import Sealer
-from sources.fault_server import send
-from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home, sold
+from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home, forbidden, sold
 from sync.test_rescrape import ended, working
 
 REALTOR = "homeharvest"
@@ -154,11 +152,6 @@ async def schedules_run(db: Database, dsn: str) -> Any:
         run_id = await conn.fetchval("SELECT max(run_id) FROM scraping_jobs WHERE scheduled_for = $1", due)
     async with working(db, dsn):
         return await ended(db, run_id)
-
-
-async def forbidden(_: RealtorSite, writer: asyncio.StreamWriter, __: dict[str, Any]) -> bool:
-    await send(writer, b"{}", status=403)
-    return True
 
 
 async def test_first_refusal_ends_all_asking_until_a_person_says_so(

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from mls_crm_sync.core.errors import SourceBroken
 
@@ -40,23 +40,17 @@ from .base import (
     Wanted,
 )
 from .http import JsonClient, Limits, envelope
-from .kinds import Kind, Opening, Settings
+from .kinds import Kind, Opening, Settings, WebAddress
 from .pieces import piece
 
 MAX_PAGES = 100_000
 """Of one pass; a service that hands out ever new links would never end."""
 
 
-def _web_address(text: str) -> str:
-    if not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text:
-        raise ValueError("must begin with http:// or https://")
-    return text
-
-
 class FakeSettings(Settings):
     """Where the service is."""
 
-    url: Annotated[str, AfterValidator(_web_address)]
+    url: WebAddress
     page_size: Annotated[int, Field(ge=1, le=1000)] = 200
 
 

@@ -22,6 +22,15 @@ def _known_zone(text: str) -> str:
         raise ValueError(f"{text!r} is no IANA time zone; America/New_York is one") from None
 
 
+def _web_address(text: str) -> str:
+    if not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text:
+        raise ValueError("must begin with http:// or https://")
+    return text
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
 class Settings(BaseModel):
     """What people say of a source, checked; a member that the kind does not know is refused."""
 

@@ -42,7 +42,7 @@ from mls_crm_sync.sources.base import (
     Wanted,
 )
 from mls_crm_sync.sources.http import JsonClient, Limits
-from mls_crm_sync.sources.kinds import Kind, Opening, Settings
+from mls_crm_sync.sources.kinds import Kind, Opening, Settings, WebAddress
 from mls_crm_sync.sources.pieces import Piece, piece
 
 from .answers import HOME, SUGGESTIONS, Answered, Area, area_of, home_of, search_page_of
@@ -78,12 +78,6 @@ def _address_of_proxy(text: str) -> str:
     return text
 
 
-def _web_address(text: str) -> str:
-    if not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text:
-        raise ValueError("must begin with http:// or https://")
-    return text
-
-
 class HomeHarvestSettings(Settings):
     """What is read, and by which way."""
 
@@ -95,7 +89,7 @@ class HomeHarvestSettings(Settings):
     )
     sold_within_days: Annotated[int, Field(ge=1, le=3650)] = 90  # of the sales that a pass shows
     proxy: Annotated[str, AfterValidator(_address_of_proxy)] | None = None  # its USER:PASSWORD is the secret
-    endpoint: Annotated[str, AfterValidator(_web_address)] = SITE
+    endpoint: WebAddress = SITE
 
 
 class HomeHarvestSource:
