@@ -52,8 +52,8 @@ def calm_collector() -> None:
 
 
 def give_way() -> None:
-    """Let the processor serve others first, from now on. A service beside an ingest on two cores answered 99 of 100
-    requests within 105 ms instead of 1,200, for a twentieth of the ingest's speed.
+    """Let the processor serve others first, from now on: a service beside an ingest on two full cores answers several
+    times as fast, for a twentieth of the ingest's speed (bench/RESULTS.md).
     """
     os.nice(BULK_NICENESS)
 

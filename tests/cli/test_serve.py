@@ -129,3 +129,34 @@ async def test_admin_key_is_shown_at_the_first_start_alone_and_kept_as_its_diges
     rows = await conn.fetch("SELECT * FROM api_keys")
     assert [(row["digest"], row["scopes"]) for row in rows] == [(hashlib.sha256(admin.encode()).digest(), ["admin"])]
     assert admin not in str([dict(row) for row in rows])
+
+
+def test_worker_beside_a_service_ends_in_good_order_while_its_input_is_open(environment: dict[str, str]) -> None:
+    """Its thread still waits for the input to close: the interpreter must not stumble over it."""
+    command = [sys.executable, "-m", "mls_crm_sync", "worker", "--beside"]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        said = ""
+        while "SIGTERM ends it" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        process.terminate()
+        said += process.stderr.read()
+        assert process.wait(DEADLINE) == 0, said
+    assert "Fatal" not in said
+
+
+def test_worker_beside_a_service_ends_when_its_input_does(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "mls_crm_sync", "worker", "--beside"]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(DEADLINE) == 0

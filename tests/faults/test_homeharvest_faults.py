@@ -10,7 +10,7 @@ import orjson
 import psutil
 import pytest
 
-from faults.test_source_faults import told
+from faults.test_source_faults import at_once, told
 from making import SOURCE, a_crm, a_link
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.sources.base import OpenGate
@@ -200,10 +200,6 @@ def _offset(good: dict[str, Any]) -> Any:
 @changes("shows nothing, and says so", None, "complete", None)
 def _nothing(_: dict[str, Any]) -> Any:
     return {"data": {"homeSearch": {"count": 0, "total": 0, "results": []}}}
-
-
-async def at_once(_: float) -> None:
-    """A sleep of the virtual kind."""
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from faults.test_homeharvest_faults import no_library_runs
+from faults.test_source_faults import at_once
 from mls_crm_sync.core.errors import InvalidInput, SourceBroken, SourceRefused, SourceUnavailable
 from mls_crm_sync.sources.base import Answer, Found, NotThere, OpenGate, Page, PassOutcome, Unknown, Wanted
 from mls_crm_sync.sources.homeharvest import source as homeharvest
@@ -37,10 +38,6 @@ from sources.fault_server import send
 from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home, forbidden, sold
 
 QUICK = Limits(deadline=20, attempts=2)
-
-
-async def at_once(_: float) -> None:
-    """A sleep of the virtual kind."""
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mls_crm_sync.core.records import decode
 from mls_crm_sync.sources.column_map import ColumnMap
 from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.sources.homeharvest.fields import BadShape, record_of
-from sources.realtor_site import SAN_DIEGO, RealtorSite, a_home, sold
+from sources.realtor_site import RealtorSite, a_home, sold
 
 NORMALISER = Normaliser()
 
@@ -259,4 +259,3 @@ async def test_whole_run_over_a_csv_of_the_library_has_no_odd_record(tables: tup
     assert {one["StandardStatus"] for one in (await records_in(folder / "homes.csv")).values()} == {
         "Active", "Pending", "Active Under Contract",
     }  # fmt: skip
-    assert SAN_DIEGO.startswith("San Diego")

@@ -188,9 +188,3 @@ async def test_first_refusal_ends_all_asking_until_a_person_says_so(
     site.fault = None
     assert (await sources.resume(db, Sealer(), REALTOR)).stopped_at is None
     assert (await scrape(db)).end.outcome == "complete"
-
-
-async def test_refusal_stops_only_kinds_that_stop(db: Database) -> None:
-    """Another source's account may be mended at any time, without anybody telling us."""
-    await sources.add(db, Sealer(), "fake", "fake", {"url": "http://127.0.0.1:9"})
-    assert (await sources.resume(db, Sealer(), "fake")).stopped_at is None

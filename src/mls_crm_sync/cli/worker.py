@@ -58,7 +58,9 @@ async def _worker(settings: Settings, slots: int, *, beside: bool) -> None:
 
 def _stop_with_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """Whoever started us holds the other end, and is gone, however it ended, when that closes."""
-    sys.stdin.buffer.read()
+    # Not by `sys.stdin.buffer`: the interpreter's end would wait for its lock, and abort.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     with contextlib.suppress(RuntimeError):  # the loop has ended already
         loop.call_soon_threadsafe(stop.set)
 
