@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     # A listing not seen for longer than this shows as `stale`.
     stale_after: timedelta = Field(default=timedelta(hours=12), validation_alias="STALE_AFTER_HOURS")
 
+    # What the MLS wants said wherever its listings are shown.
+    disclaimer: str = Field(
+        default="Information is deemed reliable but is not guaranteed.", validation_alias="MLS_CRM_SYNC_DISCLAIMER"
+    )
+
     # When active properties are read anew: cron, UTC. Until somebody edits the schedule.
     frequency: str | None = Field(default=None, validation_alias="ACTIVE_PROPERTIES_SCRAPING_FREQUENCY")
     # The least time between two due times of a schedule.

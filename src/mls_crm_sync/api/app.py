@@ -12,6 +12,8 @@ from mls_crm_sync import __version__
 
 from . import (
     absence,
+    browsing,
+    dashboard,
     doors,
     idempotency,
     listings,
@@ -29,6 +31,7 @@ from .context import Service
 ROOMS = (
     properties,
     listings,
+    browsing,
     scraper,
     operations,
     absence,
@@ -69,6 +72,7 @@ def create_app(service: Service, *, local_mode: bool) -> FastAPI:
     app.add_middleware(idempotency.Idempotency, db=service.db)
     app.add_middleware(doors.BodyLimit)
     app.add_middleware(doors.Guard, routes=routes(app), db=service.db, local_mode=local_mode)
+    app.add_middleware(dashboard.Dashboard, routes=routes(app))
     app.add_middleware(doors.RequestIds)
     return app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -36,6 +36,7 @@ class Service:
     sealer: Sealer = field(default_factory=Sealer)
     minimum_interval: timedelta = DEFAULT_MINIMUM
     includes_worker: bool = False
+    disclaimer: str = ""
 
 
 async def _service(request: Request) -> Service:  # async: a plain one would go through a thread for each request
@@ -53,6 +54,15 @@ async def _caller(request: Request) -> str:
 
 Caller = Annotated[str, Depends(_caller)]
 """Who asks: `key 3`, or `local` in local mode."""
+
+
+async def _scopes(request: Request) -> list[str]:
+    scopes: list[str] = request.state.scopes
+    return scopes
+
+
+Scopes = Annotated[list[str], Depends(_scopes)]
+"""What who asks may do."""
 
 
 async def _if_match(
@@ -131,6 +141,25 @@ def merged(body: BaseModel | None, **query: Any) -> dict[str, Any]:  # noqa: ANN
         if value is not None and given.setdefault(name, value) != value:
             raise InvalidInput(name, "the body says one thing and the query another")
     return given
+
+
+def place_of(cursor: str | None) -> tuple[datetime, str] | None:
+    """Return a cursor that is an instant and what comes after it there. Raises InvalidInput."""
+    if cursor is None:
+        return None
+    at, _, rest = cursor.partition("~")
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not rest:
+        raise InvalidInput("cursor", "is not one that this list gave")
+    return found, rest
+
+
+def cursor_of(at: datetime, rest: object) -> str:
+    """Return the cursor that `place_of` reads."""
+    return f"{at.isoformat()}~{rest}"
 
 
 def number_of(cursor: str | None, otherwise: int) -> int:

@@ -122,7 +122,7 @@ class Guard:
             return await self._refusal_of_key(scope, bearer, needed)
         if not self._is_local(scope, headers):
             return _no_key(scope, needed)
-        scope["state"]["caller"] = "local"
+        scope["state"] |= {"caller": "local", "scopes": [access.Scope.ADMIN]}
         return None
 
     async def _refusal_of_key(self, scope: Scope, bearer: str, needed: access.Scope) -> JSONResponse | None:
@@ -134,7 +134,7 @@ class Guard:
             return _away(scope)
         if key is None:
             return _bad_key(scope)
-        scope["state"]["caller"] = f"key {key['key_id']}"
+        scope["state"] |= {"caller": f"key {key['key_id']}", "scopes": list(key["scopes"])}
         return None if access.allows(key["scopes"], needed) else _wrong_scope(scope, needed, key["scopes"])
 
     def _route(self, scope: Scope) -> tuple[str, str] | None:

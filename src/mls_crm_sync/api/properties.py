@@ -102,14 +102,17 @@ async def bulk_upsert(here: Here, body: models.BulkUpsert) -> models.BulkResult:
     openapi_extra={"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def import_properties(
-    here: Here, request: Request, platform: Annotated[str, Query(min_length=1, max_length=100)] = "default"
+    here: Here,
+    request: Request,
+    platform: Annotated[str, Query(min_length=1, max_length=100)] = "default",
+    dry_run: Annotated[bool | None, Query(description="Say what would come of it, and import nothing.")] = None,
 ) -> models.ImportResult:
     """Insert or update CRM properties from a CSV file with a header, as `crm import` does. A table that cannot be read
     to its end is refused, and nothing of it is imported. `row` is the line on which a row begins.
     """
     refuse_nul(platform=platform)
     sheet, rows, cut = await asyncio.to_thread(_read_csv, await request.body())
-    summary = await crm.import_rows(here.work, sheet.header, rows, platform=platform)
+    summary = await crm.import_rows(here.work, sheet.header, rows, platform=platform, dry_run=bool(dry_run))
     return _import_result(summary, [*cut, *summary.errors])
 
 

@@ -82,6 +82,7 @@ async def application(
             wiring.sealer(settings),
             minimum_interval=settings.minimum_interval,
             includes_worker=with_worker,
+            disclaimer=settings.disclaimer,
         )
         async with worker_beside(settings) if with_worker else contextlib.nullcontext():
             yield create_app(service, local_mode=local_mode)

@@ -6,11 +6,11 @@ An import or an edit sets what it names and keeps the rest. A row that is not va
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mls_crm_sync.core.errors import CrmPropertyExists, IdTaken, InvalidInput, SourceBroken, VersionMismatch
 from mls_crm_sync.core.fields import BY_NAME
@@ -23,6 +23,8 @@ from mls_crm_sync.store.events import Event
 
 from .links import ROWS_PER_TRANSACTION, RowError
 from .recognise import checked_name
+
+T = TypeVar("T")
 
 OWN_COLUMNS: Mapping[str, str] = {
     "address": "UnparsedAddress",
@@ -100,8 +102,10 @@ async def import_rows(
     rows: Iterable[tuple[int, Mapping[str, str]]],
     *,
     platform: str = "default",
+    dry_run: bool = False,
 ) -> ImportSummary:
-    """Insert or update CRM properties from the rows of a table, some hundred a transaction.
+    """Insert or update CRM properties from the rows of a table, some hundred a transaction. A dry run does the same and
+    takes each transaction back.
 
     `rows` are (line, text by column name). A column of the table is set for every row, empty cells empty it; columns
     that the table does not have are kept. Raises InvalidInput when the table has no `id` column, or two for one thing.
@@ -113,9 +117,9 @@ async def import_rows(
     for line, row in _valid(rows, sheet, summary):
         chunk[row.id] = (line, row)
         if len(chunk) == ROWS_PER_TRANSACTION:
-            await _import_chunk(db, platform, sheet.columns, chunk, summary)
+            await _import_chunk(db, platform, sheet.columns, chunk, summary, dry_run=dry_run)
             chunk = {}
-    await _import_chunk(db, platform, sheet.columns, chunk, summary)
+    await _import_chunk(db, platform, sheet.columns, chunk, summary, dry_run=dry_run)
     summary.errors.sort(key=lambda e: e.line)
     return summary
 
@@ -270,11 +274,14 @@ async def _import_chunk(
     columns: Columns,
     chunk: Mapping[str, tuple[int, ImportRow]],
     summary: ImportSummary,
+    *,
+    dry_run: bool = False,
 ) -> None:
     if not chunk:
         return
     rows = [row for _, row in chunk.values()]
-    made, changed, held_by = await db.retrying(partial(_upsert, platform, columns, rows))
+    work = partial(_upsert, platform, columns, rows)
+    made, changed, held_by = await db.retrying(partial(_taken_back, work) if dry_run else work)
     summary.made += len(made)
     summary.changed += len(changed)
     for crm_id, owner in held_by.items():
@@ -284,6 +291,16 @@ async def _import_chunk(
     if summary.rows is not None:
         done = {crm_id: line for crm_id, (line, _) in chunk.items() if crm_id not in held_by}
         summary.rows += [RowDone(line, crm_id, _result(crm_id, made, changed)) for crm_id, line in done.items()]
+
+
+async def _taken_back(work: Callable[[Connection], Awaitable[T]], conn: Connection) -> T:
+    """Do it, and leave nothing of it; return what came of it."""
+    undo = conn.transaction()
+    await undo.start()
+    try:
+        return await work(conn)
+    finally:
+        await undo.rollback()
 
 
 def _result(crm_id: str, made: Collection[str], changed: Collection[str]) -> str:

@@ -1,6 +1,19 @@
 """The bodies of requests and answers, a module a resource."""
 
 from .base import Page
+from .browsing import (
+    About,
+    Attention,
+    Comparison,
+    FreshnessBand,
+    Happening,
+    MarketChange,
+    Me,
+    Overview,
+    PropertySummaries,
+    PropertySummary,
+    compared,
+)
 from .crm import (
     BulkItem,
     BulkResult,
@@ -76,19 +89,24 @@ from .schedules import (
 from .sources import SourceChange, SourceCheck, SourceKind, SourceNew, SourceView
 
 __all__ = [
+    "About",
     "AbsenceHold",
     "ActivePropertiesChanges",
     "ActivePropertiesConfig",
     "ActivePropertiesUpdated",
+    "Attention",
     "BulkItem",
     "BulkResult",
     "BulkUpsert",
     "Change",
+    "Comparison",
     "CrmProperty",
     "CrmPropertyNew",
     "CrmPropertyPatch",
     "CronError",
     "EventView",
+    "FreshnessBand",
+    "Happening",
     "Health",
     "HoldAnswer",
     "ImportResult",
@@ -101,12 +119,17 @@ __all__ = [
     "Listing",
     "ListingSummary",
     "LogLine",
+    "MarketChange",
+    "Me",
     "MlsData",
     "NextRun",
     "NoActivePropertiesConfig",
+    "Overview",
     "Page",
     "Pause",
     "PlaceView",
+    "PropertySummaries",
+    "PropertySummary",
     "Proposal",
     "ProposalAcceptance",
     "ProposalAnswer",
@@ -155,4 +178,5 @@ __all__ = [
     "UnlinkAnswer",
     "UnlinkRequest",
     "WorkerView",
+    "compared",
 ]
