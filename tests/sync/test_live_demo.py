@@ -1,4 +1,4 @@
-"""The sample that goes on: what its folder delivers next reaches the CRM by a run."""
+"""The sample that goes on: what its service says next reaches the CRM by a run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ async def test_what_changes_every_minute_arrives(
     db: Database, conn: Connection, database_dsn: str, tmp_path: Path
 ) -> None:
     sample = write_sample(tmp_path / "sample", listings=60, crm_properties=1)
-    mls = Live(tmp_path / "mls", sample.second)
-    await mls.set_up(db, "demo")
+    mls = Live(sample.second)
+    async with mls.serving() as address:
+        await mls.set_up(db, "demo", address, delay=0.0)
+        await it_arrives(mls, db, conn, database_dsn)
+
+
+async def it_arrives(mls: Live, db: Database, conn: Connection, database_dsn: str) -> None:
     await schedules.ensure_active_properties(db, None)
     for zip_code in ("06501", "06502", "06503"):
         await a_crm(db, zip_code, crm_status="active", zip=zip_code)
@@ -27,7 +32,6 @@ async def test_what_changes_every_minute_arrives(
     assert (await run_now(db, database_dsn))["status"] == "succeeded"
 
     changed = mls.change(datetime.now(UTC))
-    mls.deliver()
     rows = [links.LinkRow(0, "linked", property_id=id_of(changed[0], "demo"))]
     assert (await links.link_rows(db, Normaliser().unsynced, rows)).linked == 1
     run = await run_now(db, database_dsn)

@@ -145,7 +145,7 @@ async def list_changes(
     async with here.db.connection() as conn:
         rows = await browsing.market_changes(conn, linked=linked, before=number_of(cursor, NEWEST), limit=limit)
     following = str(rows[-1]["change_id"]) if len(rows) == limit else None
-    return models.Page(items=[models.MarketChange.model_construct(**row) for row in rows], next_cursor=following)
+    return models.Page(items=[models.MarketChange.of(row) for row in rows], next_cursor=following)
 
 
 def _number(text: str) -> int:

@@ -16,20 +16,12 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BUILT = Path(__file__).parents[1] / "ui"
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # its components place things by the style attribute
-        "font-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'none'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+POLICY = (
+    "default-src 'none'; script-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "style-src 'self' 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing of a page leaves the host, whatever a listing's remarks say."""
+"""Nothing of a page leaves the host, whatever a listing's remarks say. Its components place things by the
+style attribute."""
 FOR_GOOD = "public, max-age=31536000, immutable"
 """Of `assets/`: another content has another name."""
 LARGE = 1000
@@ -40,8 +32,8 @@ NOT_BUILT = """<!doctype html>
 <body style="font: 16px/1.5 system-ui, sans-serif; max-width: 40em; margin: 3em auto; padding: 0 1em">
 <h1>The dashboard is not built</h1>
 <p>The service runs, and all of its API with it. Only the pages are missing.</p>
-<p>In a checkout <code>make dashboard</code> builds them, with the Node.js (20.19 or later) of this machine or one that it
-fetches; <code>make run</code> does the same. A wheel of a release has them already.</p>
+<p>In a checkout <code>make dashboard</code> builds them, with the Node.js (20.19 or later) of this machine or one that
+it fetches; <code>make run</code> does the same. A wheel of a release has them already.</p>
 <p>Then load this page again; the service need not be started anew.</p>
 </body></html>
 """
@@ -50,10 +42,9 @@ fetches; <code>make run</code> does the same. A wheel of a release has them alre
 class Dashboard:
     """Answers what no route of the API is for, where a browser asks for it."""
 
-    def __init__(self, app: ASGIApp, *, routes: Sequence[Route], built: Path = BUILT) -> None:
+    def __init__(self, app: ASGIApp, *, routes: Sequence[Route]) -> None:
         self._app = app
         self._routes = routes
-        self._built = built
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answer(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
@@ -73,7 +64,7 @@ class Dashboard:
             )
         if path.startswith("/assets/") or "text/html" not in Headers(scope=scope).get("accept", ""):
             return None
-        page = self._built / "index.html"
+        page = BUILT / "index.html"
         headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
         if page.is_file():
             return FileResponse(page, headers=headers)
@@ -81,8 +72,8 @@ class Dashboard:
         return HTMLResponse(NOT_BUILT, status_code=404, headers=headers)
 
     def _file(self, path: str) -> Path | None:
-        """Return the built file of a path; None where there is none, or where it would be outside or the page itself."""
+        """Return the built file of a path; None where there is none, or it would be outside, or the page itself."""
         if path == "/index.html" or "\x00" in path:
             return None
-        file = (self._built / path.lstrip("/")).resolve()
-        return file if file.is_relative_to(self._built.resolve()) and file.is_file() else None
+        file = (BUILT / path.lstrip("/")).resolve()
+        return file if file.is_relative_to(BUILT.resolve()) and file.is_file() else None

@@ -85,7 +85,7 @@ async def list_changes(
         await runs.view(conn, _known(run_id))
         rows = await listings.changes_of_run(conn, run_id, after=number_of(cursor, 0), limit=limit)
     following = str(rows[-1]["change_id"]) if len(rows) == limit else None
-    return models.Page(items=[models.RunChange.model_construct(**row) for row in rows], next_cursor=following)
+    return models.Page(items=[models.RunChange.of(row) for row in rows], next_cursor=following)
 
 
 @router.get("/api/runs/{run_id}/errors", operation_id="list_run_errors", responses=responses(404))

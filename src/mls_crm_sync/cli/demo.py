@@ -42,15 +42,16 @@ async def _demo(*, served: bool) -> None:
         _show(done)
         if not served:
             return
-        mls = live.Live(own.home / "mls", done.second)
-        async with wiring.open_database(own) as db:
-            await mls.set_up(db, tour.SOURCE)
-        async with serve.application(own, local_mode=True, keyless=True) as app:
-            going_on = asyncio.create_task(mls.go_on())
-            try:
-                await serve.run(app, _free_socket(), local_mode=True, greet=lambda url: _invite(url, done))
-            finally:
-                going_on.cancel()
+        mls = live.Live(done.second)
+        async with mls.serving() as address:
+            async with wiring.open_database(own) as db:
+                await mls.set_up(db, tour.SOURCE, address)
+            async with serve.application(own, local_mode=True, keyless=True) as app:
+                going_on = asyncio.create_task(mls.go_on())
+                try:
+                    await serve.run(app, _free_socket(), local_mode=True, greet=lambda url: _invite(url, done))
+                finally:
+                    going_on.cancel()
 
 
 def _tell(step: Step) -> None:
@@ -83,7 +84,7 @@ def _invite(url: str, done: Tour) -> None:
     changed = done.changes[0]
     where = url.removeprefix("http://")
     body = f"""-H 'Content-Type: application/json' -d '{{"mls_property_id": "{changed["property_id"]}"}}'"""
-    typer.echo("Every minute a few listings change and a run reads them: mls-crm-sync runs list")
+    typer.echo(f"Open {url} in a browser: every minute a few listings change, and a run reads them.")
     typer.echo("The sample is served until Ctrl-C. Three things to try in another terminal:")
     typer.echo(f"curl {where}/api/properties/{changed['crm_id']}/mls-data")
     typer.echo(f"curl -X POST {where}/sync-property {body}")

@@ -31,6 +31,7 @@ _STREETS = (
 _TOWNS = (("Fairhaven", "06501"), ("Millbrook", "06502"), ("Stony Point", "06503"))
 _TYPES = ("Single Family Residence", "Condominium", "Townhouse")
 _AGENTS = ("Ana Ruiz", "Bo Lindqvist", "Chidi Okafor", "Dana Levy")
+_OFFICES = ("Harbor & Main Realty", "Lindqvist Homes", "Millbrook Brokers", "Harbor & Main Realty")
 _REMARKS = (
     "Bright corner home with a fenced garden.",
     "Renovated kitchen, oak floors, steps from the harbour.",
@@ -94,7 +95,8 @@ def _listing(rng: random.Random, number: int) -> dict[str, Any]:
         "Cooling": rng.sample(["Central Air", "Ductless", "Wall Unit(s)"], 2),
         "ListingContractDate": listed.isoformat(),
         "DaysOnMarket": (FIRST_DAY - listed).days,
-        "ListAgentFullName": rng.choice(_AGENTS),
+        "ListAgentFullName": (agent := rng.choice(_AGENTS)),
+        "ListOfficeName": _OFFICES[_AGENTS.index(agent)],
         "PublicRemarks": rng.choice(_REMARKS),
         "ModificationTimestamp": _instant(rng, FIRST_DAY),
         "Media": [_photo(rng, key, order) for order in range(3)],

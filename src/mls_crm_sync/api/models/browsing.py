@@ -15,7 +15,7 @@ from mls_crm_sync.sync.overview import Age, Trouble
 from mls_crm_sync.sync.overview import Overview as Seen
 
 from .base import Instant
-from .runs import Run, RunChange
+from .runs import ChangedField, Run, RunChange, about_field
 
 
 class PropertySummary(BaseModel):
@@ -171,7 +171,7 @@ def _override(detail: Mapping[str, Any]) -> OverrideView:
     )
 
 
-class Happening(BaseModel):
+class Happening(ChangedField):
     """One thing in the history of a CRM property's facts. `kind` is `linked`, `unlinked` or `change`; a change of the
     listing was `applied` to the property, `held_by_override`, or is `not_copied`, and has the `run_id` that found it.
     """
@@ -181,7 +181,6 @@ class Happening(BaseModel):
     property_id: str
     type: str | None
     field_name: str | None
-    label: str | None
     previous_value: Any
     new_value: Any
     crm: Literal["applied", "held_by_override", "not_copied"] | None
@@ -190,9 +189,8 @@ class Happening(BaseModel):
 
     @classmethod
     def of(cls, row: Row) -> Happening:
-        known = BY_NAME.get(row["field_name"] or "")
-        same = {name: row[name] for name in cls.model_fields if name != "label"}
-        return cls.model_construct(**same, label=known.label if known else row["field_name"])
+        same = {name: row[name] for name in cls.model_fields if name in row}
+        return cls.model_construct(**same, **about_field(row["field_name"]))
 
 
 class MarketChange(RunChange):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
+from mls_crm_sync.core.fields import BY_NAME
 from mls_crm_sync.store.database import Row
 
 from .base import Facts, Instant
@@ -138,7 +139,23 @@ class RunErrors(BaseModel):
     examples: list[str]
 
 
-class RunChange(BaseModel):
+class ChangedField(BaseModel):
+    """What the table of fields has on a field; all are null of a change that is of no field, as a new listing."""
+
+    label: str | None
+    field_type: str | None
+    unit: str | None
+
+
+def about_field(name: str | None) -> dict[str, Any]:
+    """Return the members of ChangedField for a field's name; one that the table does not have is its own label."""
+    known = BY_NAME.get(name or "")
+    if known is None:
+        return {"label": name, "field_type": None, "unit": None}
+    return {"label": known.label, "field_type": known.kind, "unit": known.unit}
+
+
+class RunChange(ChangedField):
     """A change that a run found, and the CRM properties that follow the listing: `applied`, or `held_by_override`."""
 
     change_id: int
@@ -151,6 +168,10 @@ class RunChange(BaseModel):
     previous_value: Any
     new_value: Any
     crm_properties: dict[str, str]
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        return cls.model_construct(**row, **about_field(row["field_name"]))
 
 
 class LogLine(BaseModel):
