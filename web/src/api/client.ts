@@ -1,6 +1,6 @@
 import createClient, { type Middleware } from 'openapi-fetch';
 import { answered, failed } from './connection';
-import { key } from './key';
+import { key, keyRefused } from './key';
 import { problemOf, unreachable } from './problem';
 import type { components, paths } from './schema';
 
@@ -8,6 +8,9 @@ export type Schemas = components['schemas'];
 
 /** Seconds after which a request counts as unanswered. An import or a look-up at a source may take its time. */
 const PATIENCE = { read: 15_000, write: 120_000 };
+
+/** Who asks is told by this one; its refusal is the sign-in's business. */
+const ME = '/api/me';
 
 async function ask(request: Request): Promise<Response> {
   const limit = request.method === 'GET' ? PATIENCE.read : PATIENCE.write;
@@ -21,6 +24,7 @@ async function ask(request: Request): Promise<Response> {
   }
   if ([502, 503, 504].includes(answer.status)) failed();
   else answered();
+  if (answer.status === 401 && new URL(request.url).pathname !== ME) keyRefused();
   return answer;
 }
 

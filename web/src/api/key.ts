@@ -12,6 +12,11 @@ export function setKey(value: string | null): void {
   for (const tell of heard) tell();
 }
 
+/** The service does not take the key any more: whoever listens asks anew who this is. */
+export function keyRefused(): void {
+  for (const tell of heard) tell();
+}
+
 export function onKey(tell: () => void): () => void {
   heard.add(tell);
   return () => heard.delete(tell);

@@ -114,6 +114,7 @@ export function Palette({ openHelp }: { openHelp: () => void }) {
       highlightQuery
       scrollable
       maxHeight={420}
+      attributes={{ content: { 'aria-label': 'Search or jump to' } }}
       nothingFound={found.isFetching ? 'Looking…' : 'Nothing is called so'}
       searchProps={{
         leftSection: <IconSearch size={18} aria-hidden />,

@@ -1,23 +1,23 @@
 /** Where the service asks for a key: it is tried before it is kept, and kept for the life of the tab. */
 import { Button, Card, Center, Code, PasswordInput, Stack, Text, Title } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { type ReactNode, useState, useSyncExternalStore } from 'react';
+import { type ReactNode, useEffect, useState } from 'react';
 import { api, got } from '@/api/client';
 import { key, onKey, setKey } from '@/api/key';
 import { asProblem } from '@/api/problem';
 import { me } from '@/api/queries';
 
 export function SignedIn({ children }: { children: ReactNode }) {
-  useSyncExternalStore(onKey, key);
+  const client = useQueryClient();
+  useEffect(() => onKey(() => void client.resetQueries()), [client]);
   const asked = useQuery(me);
   const problem = asked.error === null ? null : asProblem(asked.error);
   if (asked.isPending) return null;
-  if (problem?.status === 401) return <SignIn revoked={problem.body.code === 'bad_key'} />;
+  if (problem?.status === 401) return <SignIn revoked={key() !== null} />;
   return children;
 }
 
 function SignIn({ revoked }: { revoked: boolean }) {
-  const client = useQueryClient();
   const [typed, setTyped] = useState('');
   const [wrong, setWrong] = useState<string | null>(revoked ? 'The key is not in force any more.' : null);
   const [trying, setTrying] = useState(false);
@@ -28,7 +28,6 @@ function SignIn({ revoked }: { revoked: boolean }) {
     try {
       await got(api.GET('/api/me', { headers: { Authorization: `Bearer ${held}` }, cache: 'no-store' }));
       setKey(held);
-      await client.resetQueries();
     } catch (error) {
       const problem = asProblem(error);
       setWrong(problem.body.code === 'bad_key' ? 'There is no such key, or it was revoked.' : problem.message);

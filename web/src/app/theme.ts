@@ -72,11 +72,13 @@ export const theme = createTheme({
   },
   variantColorResolver,
   components: {
+    Anchor: { defaultProps: { underline: 'always' } },
     Badge: { defaultProps: { radius: 'sm', tt: 'none', fw: 550 } },
     Card: { defaultProps: { radius: 'lg' } },
     Paper: { defaultProps: { radius: 'lg' } },
     Switch: { defaultProps: { withThumbIndicator: false } },
     Tooltip: { defaultProps: { withArrow: true, openDelay: 200 } },
-    Modal: { defaultProps: { radius: 'lg', centered: true } },
+    // Its header is a <header>, which would be a second banner of the page.
+    Modal: { defaultProps: { radius: 'lg', centered: true, attributes: { header: { role: 'presentation' } } } },
   },
 });

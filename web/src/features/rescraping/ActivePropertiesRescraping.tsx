@@ -119,17 +119,18 @@ function ActivityBadge({ activity }: { activity: string }) {
 
 function OnOff({ job }: { job: Schemas['Schedule'] }) {
   const away = useRefusal('write:config');
-  const on = job.status === 'active';
   const toggle = useDo((enabled: boolean) => got(api.POST('/active-properties-config/toggle', { body: { enabled } })), {
     done: (_, enabled) =>
       say(enabled ? 'The schedule is on.' : 'The schedule is off; nothing falls due.', 'teal', () =>
         toggle.mutate(!enabled),
       ),
   });
+  // While the service is asked the switch stands as it was put, and keeps the focus.
+  const on = toggle.isPending ? toggle.variables : job.status === 'active';
   return (
     <Switch
       checked={on}
-      disabled={away !== null || toggle.isPending}
+      disabled={away !== null}
       title={away ?? undefined}
       onChange={(event) => toggle.mutate(event.currentTarget.checked)}
       label={on ? 'Schedule on' : 'Schedule off'}
