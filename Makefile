@@ -45,9 +45,13 @@ web: .stamps/dashboard ## Check the dashboard: style, types, its client against 
 	$(NPM) run --silent types
 	$(NPM) run --silent gen-check
 	$(NPM) run --silent test
+	$(NPM) run --silent budget
 
 e2e: .stamps/dev .stamps/dashboard ## Use the dashboard in a real browser, over a real service (ARGS="-g word" picks some)
 	$(NPM) run --silent e2e -- $(ARGS)
+
+screenshots: .stamps/dev .stamps/dashboard ## Take the pictures of docs/screens anew
+	$(NPM) run --silent screens
 
 bench: .stamps/dev ## Measure
 	$(PY) bench/run.py $(ARGS)

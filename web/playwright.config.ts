@@ -8,6 +8,7 @@ if (!existsSync(chromium))
 
 export default defineConfig({
   testDir: 'e2e',
+  testMatch: process.env.SCREENS ? /\.shots\.ts$/ : /\.spec\.ts$/,
   timeout: 90_000,
   expect: { timeout: 10_000 },
   workers: process.env.CI ? 2 : undefined,

@@ -169,6 +169,37 @@ async def test_changes_are_those_of_the_market(http: httpx2.AsyncClient) -> None
     assert [one["listing_key"] for one in await items(http, "/api/changes", linked=False)] == ["L-x"]
 
 
+async def test_change_is_told_of_who_was_linked_when_it_came(http: httpx2.AsyncClient, conn: Connection) -> None:
+    await linked(http, "a")
+    run_id = await pushed(http, "a", ListPrice=480000)
+    await conn.execute("UPDATE property_changes SET at = at - interval '1 minute'")
+    await conn.execute("UPDATE property_links SET linked_at = linked_at - interval '2 minutes'")
+    await made(http, id="late")
+    await done(await http.post("/api/properties/late/link-mls", json={"mls_property_id": "l-a"}))
+    await done(await http.delete("/api/properties/a/unlink-mls"))
+
+    (one,) = await items(http, "/api/changes")
+
+    assert one["crm_properties"] == {"a": "applied"}
+    assert (await items(http, f"/api/runs/{run_id}/changes"))[0]["crm_properties"] == {"a": "applied"}
+
+
+async def test_override_holds_no_change_from_before_it(http: httpx2.AsyncClient, conn: Connection) -> None:
+    await linked(http, "a")
+    before = await pushed(http, "a", ListPrice=480000)
+    await conn.execute("UPDATE property_changes SET at = at - interval '1 minute'")
+    await conn.execute("UPDATE property_links SET linked_at = linked_at - interval '2 minutes'")
+    await done(await http.patch("/api/properties/a", json={"overrides": {"ListPrice": 1}}))
+    after = await pushed(http, "a", "2026-03-03T12:00:00Z", ListPrice=470000)
+
+    newest = await items(http, "/api/changes")
+
+    assert [one["crm_properties"] for one in newest] == [{"a": "held_by_override"}, {"a": "applied"}]
+    for run_id, became in ((before, "applied"), (after, "held_by_override")):
+        (one,) = await items(http, f"/api/runs/{run_id}/changes")
+        assert one["crm_properties"] == {"a": became}, run_id
+
+
 async def test_overview_counts_what_there_is(http: httpx2.AsyncClient, conn: Connection) -> None:
     for name in ("a", "b", "old"):
         await linked(http, name)

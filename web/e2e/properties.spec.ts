@@ -85,7 +85,7 @@ test('a CSV with errors is looked at first, and imports what is right', async ({
     .locator('input[type=file]')
     .setInputFiles({ name: 'crm.csv', mimeType: 'text/csv', buffer: Buffer.from(table) });
 
-  await expect(dialog.getByText('What would come of it')).toBeVisible();
+  await expect(dialog.getByText('What would come of it', { exact: true })).toBeVisible();
   await expect(dialog.getByText(/2 new properties, 0 changed, 0 as they were; 2 rows cannot be taken/)).toBeVisible();
   const wrong = dialog.getByRole('table', { name: 'Rows that cannot be taken' });
   await expect(wrong.getByRole('row').nth(1)).toContainText('3');

@@ -69,15 +69,17 @@ WHERE true
 ORDER BY at DESC, place DESC LIMIT :limit
 
 -- name: market_changes
--- What the market changed, newest first, and which CRM properties follow; new listings and what we read anew are not it.
+-- What the market changed, newest first, and which CRM properties were linked then; new listings and what we read anew are not it.
 SELECT ch.change_id, ch.run_id, ch.at, ch.type, ch.property_id, p.source_key AS listing_key,
        p.fields::json ->> 'UnparsedAddress' AS address, p.fields::json ->> 'ListOfficeName' AS courtesy_of, ch.field_name,
        ch.previous_value, ch.new_value,
        coalesce((
            SELECT jsonb_object_agg(c.id, CASE
-               WHEN active_overrides(c.overrides, c.override_details) ? ch.field_name THEN 'held_by_override'
+               WHEN active_overrides(c.overrides, c.override_details) ? ch.field_name
+                    AND (c.override_details -> ch.field_name ->> 'at')::timestamptz <= ch.at THEN 'held_by_override'
                ELSE 'applied' END)
-           FROM crm_properties AS c WHERE c.mls_property_id = ch.property_id
+           FROM property_links AS l JOIN crm_properties AS c ON c.id = l.crm_id
+           WHERE l.property_id = ch.property_id AND l.linked_at <= ch.at AND ch.at <= coalesce(l.unlinked_at, 'infinity')
        ), '{}') AS crm_properties
 FROM property_changes AS ch JOIN mls_properties AS p USING (property_id)
 WHERE ch.type NOT IN ('new', 'renormalised') AND ch.change_id < :before

@@ -367,7 +367,7 @@ async def case_of(conn: Connection, property_id: str) -> tuple[str, Linked]:
 
 async def changes_of_run(conn: Connection, run_id: int, *, after: int = 0, limit: int = 100) -> list[Row]:
     """Return what a run changed after a change_id, oldest first; `crm_properties` says of each CRM property that is
-    linked to the listing whether the change is `applied` or `held_by_override`.
+    linked to the listing then whether the change is `applied` or `held_by_override`.
     """
     return await conn.fetch(_SQL["changes_of_run"], run_id, after, limit)
 

@@ -205,14 +205,16 @@ WHERE r.run_id = $1
 ORDER BY c.id, ch.change_id LIMIT $2
 
 -- name: changes_of_run
--- What a run changed, oldest first, and which CRM properties follow: an override holds its field.
+-- What a run changed, oldest first, and which CRM properties were linked then: an override holds what its field became after it.
 SELECT ch.change_id, ch.at, ch.type, ch.property_id, p.source_key AS listing_key,
        p.fields::json ->> 'UnparsedAddress' AS address, ch.field_name, ch.previous_value, ch.new_value,
        coalesce((
            SELECT jsonb_object_agg(c.id, CASE
-               WHEN active_overrides(c.overrides, c.override_details) ? ch.field_name THEN 'held_by_override'
+               WHEN active_overrides(c.overrides, c.override_details) ? ch.field_name
+                    AND (c.override_details -> ch.field_name ->> 'at')::timestamptz <= ch.at THEN 'held_by_override'
                ELSE 'applied' END)
-           FROM crm_properties AS c WHERE c.mls_property_id = ch.property_id
+           FROM property_links AS l JOIN crm_properties AS c ON c.id = l.crm_id
+           WHERE l.property_id = ch.property_id AND l.linked_at <= ch.at AND ch.at <= coalesce(l.unlinked_at, 'infinity')
        ), '{}') AS crm_properties
 FROM scraping_jobs AS r
 JOIN property_changes AS ch ON ch.change_id BETWEEN r.first_change AND coalesce(r.last_change, 9223372036854775807)

@@ -1,7 +1,7 @@
 /** What pages ask, each question under one key. */
 import { infiniteQueryOptions, keepPreviousData, queryOptions, useQuery } from '@tanstack/react-query';
 import { api, got, type Schemas } from './client';
-import { isOpen, keepingUp, PACE } from './live';
+import { isDue, isOpen, keepingUp, PACE } from './live';
 
 export const ACTIVE = 'active_properties_rescraping';
 export type RunStatus = 'queued' | 'running' | 'succeeded' | 'partial' | 'failed' | 'cancelled' | 'skipped' | 'missed';
@@ -37,7 +37,7 @@ export const about = queryOptions({
 export const overview = queryOptions({
   queryKey: ['overview'],
   queryFn: ({ signal }) => got(api.GET('/api/overview', { signal })),
-  refetchInterval: keepingUp<Schemas['Overview']>((seen) => seen.running.length > 0),
+  refetchInterval: keepingUp<Schemas['Overview']>((seen) => seen.running.length > 0 || isDue(seen.next_run_at)),
 });
 
 export const changes = (linked?: boolean) =>
@@ -50,8 +50,8 @@ export const changes = (linked?: boolean) =>
 export const config = queryOptions({
   queryKey: ['config'],
   queryFn: ({ signal }) => got(api.GET('/active-properties-config', { signal })),
-  refetchInterval: keepingUp<{ exists: boolean; job?: { activity: string } }>((told) =>
-    isOpen(told.job ? { status: told.job.activity } : null),
+  refetchInterval: keepingUp<{ exists: boolean; job?: { activity: string; next_run_at: string | null } }>(
+    ({ job }) => job !== undefined && (isOpen({ status: job.activity }) || isDue(job.next_run_at)),
   ),
 });
 

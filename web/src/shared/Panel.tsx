@@ -14,8 +14,16 @@ export function ProblemNote({ problem, retry }: { problem: Problem; retry?: () =
   return (
     <Alert color="red" variant="light" icon={<IconAlertTriangle size={18} aria-hidden />} title={title} role="alert">
       <Stack gap={6}>
-        {detail && <Text size="sm">{detail}</Text>}
-        {hint && <Text size="sm">{hint}</Text>}
+        {detail && (
+          <Text size="sm" className="sentence">
+            {detail}
+          </Text>
+        )}
+        {hint && (
+          <Text size="sm" className="sentence">
+            {hint}
+          </Text>
+        )}
         <Text size="xs" c="dimmed">
           <Code>{code}</Code>
           {request_id && (

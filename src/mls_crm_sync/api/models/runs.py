@@ -156,7 +156,7 @@ def about_field(name: str | None) -> dict[str, Any]:
 
 
 class RunChange(ChangedField):
-    """A change that a run found, and the CRM properties that follow the listing: `applied`, or `held_by_override`."""
+    """A change that a run found, and the CRM properties that were linked then: `applied`, or `held_by_override`."""
 
     change_id: int
     at: Instant

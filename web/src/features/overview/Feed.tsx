@@ -1,5 +1,5 @@
 /** What the market changed, newest first. What is new while somebody reads waits behind a button. */
-import { Button, Group, SegmentedControl, Text } from '@mantine/core';
+import { Button, Center, Group, SegmentedControl, Text } from '@mantine/core';
 import { IconArrowNarrowRight } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
@@ -14,6 +14,8 @@ import { useZone } from '@/shared/preferences';
 import { When } from '@/shared/When';
 
 type Change = Schemas['MarketChange'];
+
+const FEW = 10;
 
 export function Feed() {
   const [linked, setLinked] = useState(true);
@@ -43,6 +45,7 @@ export function Feed() {
 function Rows({ items }: { items: Change[] }) {
   const reading = useRef<HTMLDivElement>(null);
   const [shown, setShown] = useState(items);
+  const [whole, setWhole] = useState(false);
   const newest = shown[0]?.change_id ?? 0;
   const waiting = items.filter((one) => one.change_id > newest).length;
   useEffect(() => {
@@ -68,10 +71,17 @@ function Rows({ items }: { items: Change[] }) {
         </Group>
       )}
       <ul className="plain-list">
-        {shown.map((one) => (
+        {(whole ? shown : shown.slice(0, FEW)).map((one) => (
           <Row key={one.change_id} of={one} />
         ))}
       </ul>
+      {!whole && shown.length > FEW && (
+        <Center p="sm">
+          <Button variant="default" size="compact-sm" onClick={() => setWhole(true)}>
+            Show more
+          </Button>
+        </Center>
+      )}
     </div>
   );
 }

@@ -193,7 +193,11 @@ function Problems({ of: found }: { of: Schemas['Attention'][] }) {
           icon={<IconAlertTriangle size={18} aria-hidden />}
           title={one.message}
         >
-          {one.hint && <Text size="sm">{one.hint}</Text>}
+          {one.hint && (
+            <Text size="sm" className="sentence">
+              {one.hint}
+            </Text>
+          )}
           {one.examples.length > 0 && (
             <Text size="sm" c="dimmed">
               {many(one.count, 'location')}: {one.examples.join(', ')}

@@ -95,7 +95,7 @@ function Kept({ of: field, frozen }: { of: Field; frozen: boolean }) {
       : look.why;
   return (
     <Tooltip label={why} multiline maw={280} events={{ hover: true, focus: true, touch: true }}>
-      <Group gap={6} wrap="nowrap" tabIndex={0} role="note" aria-label={`${look.word}: ${why}`} w="max-content">
+      <Group gap={6} wrap="nowrap" pt={2} tabIndex={0} role="note" aria-label={`${look.word}: ${why}`} w="max-content">
         <Icon size={15} aria-hidden />
         <Text size="xs">{frozen && field.kept_by === 'mls' ? 'MLS, frozen' : look.word}</Text>
       </Group>

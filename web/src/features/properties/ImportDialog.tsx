@@ -88,7 +88,7 @@ export function ImportDialog({ opened, close }: { opened: boolean; close: () => 
         {problem && <ProblemNote problem={problem} />}
         {look.isPending && (
           <Text size="sm" role="status">
-            Looking what would come of it…
+            Checking the file…
           </Text>
         )}
         {shown && (

@@ -4,7 +4,7 @@ import { IconSearch, IconUpload, IconX } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
-import { useEffect, useRef, useState } from 'react';
+import { memo, useEffect, useRef, useState } from 'react';
 import type { Schemas } from '@/api/client';
 import { type PropertyFilter, summaries } from '@/api/queries';
 import { Act } from '@/shared/Act';
@@ -205,6 +205,9 @@ function Typed({ label, placeholder, value, onChange, grow = false }: TypedProps
   );
 }
 
+/** So many rows before the end of what is there the next ones are asked for. */
+const AHEAD = 120;
+
 const ROW = { wide: 57, narrow: 96 };
 
 interface RowsProps {
@@ -230,7 +233,7 @@ function Rows({ rows, more, fetching, fetchMore }: RowsProps) {
   const shown = virtual.getVirtualItems();
   const last = shown[shown.length - 1]?.index ?? 0;
   useEffect(() => {
-    if (more && !fetching && last >= rows.length - 40) fetchMore();
+    if (more && !fetching && last >= rows.length - AHEAD) fetchMore();
   }, [last, more, fetching, rows.length, fetchMore]);
   const before = (shown[0]?.start ?? offset) - offset;
   const after = virtual.getTotalSize() - ((shown[shown.length - 1]?.end ?? offset) - offset);
@@ -338,7 +341,16 @@ function Price({ of: one }: { of: Summary }) {
   );
 }
 
-function Wide({ of: one, place, measure }: { of: Summary; place: number; measure: (row: Element | null) => void }) {
+/** Drawn anew only where its property is another: scrolling draws the list sixty times a second. */
+const Wide = memo(function Wide({
+  of: one,
+  place,
+  measure,
+}: {
+  of: Summary;
+  place: number;
+  measure: (row: Element | null) => void;
+}) {
   const go = here.useNavigate();
   const open = () => void go({ to: '/properties/$id', params: { id: one.id } });
   return (
@@ -386,7 +398,7 @@ function Wide({ of: one, place, measure }: { of: Summary; place: number; measure
       <Table.Td>{one.mls_property_id === null ? '' : <When at={one.last_seen_at} />}</Table.Td>
     </Table.Tr>
   );
-}
+});
 
 function Narrow({ of: one }: { of: Summary }) {
   return (

@@ -88,7 +88,11 @@ export function WhatWentWrong({ run }: { run: Schemas['Run'] }) {
               <Text size="sm" c="dimmed">
                 {many(one.locations, 'location')}: {one.examples.join(', ')}
               </Text>
-              {one.hint && <Text size="sm">{one.hint}</Text>}
+              {one.hint && (
+                <Text size="sm" className="sentence">
+                  {one.hint}
+                </Text>
+              )}
               {place === 0 && canRetry(run) && (
                 <Group mt="xs">
                   <Act

@@ -12,7 +12,7 @@ import { changed, updated, when } from '@/features/rescraping/RunStrip';
 import { Act } from '@/shared/Act';
 import { Disclaimer } from '@/shared/Courtesy';
 import { shownAs } from '@/shared/change';
-import { clock, count, duration, instant, many } from '@/shared/format';
+import { clock, count, duration, instant, many, words } from '@/shared/format';
 import { PageLink } from '@/shared/links';
 import { Page } from '@/shared/Page';
 import { Lines, Loaded, Panel } from '@/shared/Panel';
@@ -113,7 +113,7 @@ function Shown({ run }: { run: Run }) {
             onChange={(next) => void go({ search: { tab: (next ?? undefined) as Tab | undefined }, replace: true })}
             keepMounted={false}
           >
-            <Tabs.List px="xs" style={{ flexWrap: 'nowrap', overflowX: 'auto' }}>
+            <Tabs.List px="xs">
               <Tabs.Tab value="locations">Locations</Tabs.Tab>
               <Tabs.Tab value="changes">Changes</Tabs.Tab>
               <Tabs.Tab value="errors">Errors{run.failed_locations > 0 ? ` (${run.failed_locations})` : ''}</Tabs.Tab>
@@ -154,7 +154,7 @@ function Origin({ run }: { run: Run }) {
   const by = run.actor === null ? '' : ` by ${who(run.actor)}`;
   return (
     <>
-      {run.trigger === 'scheduled' ? 'Scheduled for ' : `${run.trigger.replaceAll('_', ' ')}${by}, `}
+      {run.trigger === 'scheduled' ? 'Scheduled for ' : `${words(run.trigger)}${by}, `}
       <When at={when(run)} as="both" />
       {run.attempt_of !== null && (
         <>

@@ -9,7 +9,6 @@ import {
   Group,
   Modal,
   Stack,
-  Table,
   Text,
   TextInput,
   Tooltip,
@@ -56,23 +55,13 @@ export function Keys() {
               There is none. From this machine none is needed; whoever calls from elsewhere needs one.
             </Text>
           ) : (
-            <Table.ScrollContainer minWidth={560}>
-              <Table fz="sm" verticalSpacing={8}>
-                <Table.Thead>
-                  <Table.Tr>
-                    <Table.Th>Name</Table.Th>
-                    <Table.Th>May</Table.Th>
-                    <Table.Th>Made</Table.Th>
-                    <Table.Th ta="right">In force</Table.Th>
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {page.items.map((one) => (
-                    <Row key={one.key_id} of={one} />
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Table.ScrollContainer>
+            <ul className="plain-list">
+              {page.items.map((one) => (
+                <li key={one.key_id} className="row-line" style={{ padding: '12px var(--mantine-spacing-md)' }}>
+                  <Row of={one} />
+                </li>
+              ))}
+            </ul>
           )
         }
       </Loaded>
@@ -96,55 +85,53 @@ function Row({ of: one }: { of: Schemas['KeyView'] }) {
     { done: () => say(`The key ${one.name} is revoked.`, 'orange') },
   );
   return (
-    <Table.Tr>
-      <Table.Td fw={550} className="wrap">
-        {one.name}
-      </Table.Td>
-      <Table.Td>
-        <Group gap={4}>
+    <Group justify="space-between" gap="sm">
+      <div style={{ minWidth: 0 }}>
+        <Group gap={6}>
+          <Text size="sm" fw={600} className="wrap">
+            {one.name}
+          </Text>
           {one.scopes.map((scope) => (
             <Badge key={scope} variant="default" size="sm">
               {scope}
             </Badge>
           ))}
         </Group>
-      </Table.Td>
-      <Table.Td>
-        <When at={one.created_at} as="both" />
-      </Table.Td>
-      <Table.Td ta="right">
-        {one.revoked_at !== null ? (
-          <Text span size="sm" c="dimmed">
-            revoked <When at={one.revoked_at} />
-          </Text>
-        ) : sure ? (
-          <Group gap="xs" justify="flex-end" wrap="nowrap">
-            <Button size="compact-sm" variant="default" onClick={() => setSure(false)}>
-              Keep
-            </Button>
-            <Act
-              needs="admin"
-              size="compact-sm"
-              color="red"
-              loading={revoke.isPending}
-              onClick={() => revoke.mutate(undefined)}
-            >
-              Revoke for good
-            </Act>
-          </Group>
-        ) : (
+        <Text size="xs" c="dimmed">
+          made <When at={one.created_at} as="both" />
+        </Text>
+      </div>
+      {one.revoked_at !== null ? (
+        <Text size="sm" c="dimmed">
+          revoked <When at={one.revoked_at} />
+        </Text>
+      ) : sure ? (
+        <Group gap="xs">
+          <Button size="compact-sm" variant="default" onClick={() => setSure(false)}>
+            Keep
+          </Button>
           <Act
             needs="admin"
             size="compact-sm"
-            variant="default"
-            onClick={() => setSure(true)}
-            aria-label={`Revoke ${one.name}`}
+            color="red"
+            loading={revoke.isPending}
+            onClick={() => revoke.mutate(undefined)}
           >
-            Revoke
+            Revoke for good
           </Act>
-        )}
-      </Table.Td>
-    </Table.Tr>
+        </Group>
+      ) : (
+        <Act
+          needs="admin"
+          size="compact-sm"
+          variant="default"
+          onClick={() => setSure(true)}
+          aria-label={`Revoke ${one.name}`}
+        >
+          Revoke
+        </Act>
+      )}
+    </Group>
   );
 }
 
