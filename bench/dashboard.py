@@ -56,7 +56,16 @@ async def measure(settings: Settings, folder: Path, properties: int) -> None:
             address = f"http://{host}:{port}"
             for path in ASKED:
                 print(f"{path:58} {_answer(address + path):7.1f} ms")
-            command = [sys.executable, str(ROOT / "web" / "npm.py"), "exec", "--silent", "--", "node", "measure.mjs", address]
+            command = [
+                sys.executable,
+                str(ROOT / "web" / "npm.py"),
+                "exec",
+                "--silent",
+                "--",
+                "node",
+                "measure.mjs",
+                address,
+            ]
             done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             _report(json.loads(done.stdout))
@@ -74,13 +83,12 @@ def _answer(url: str) -> float:
 
 
 def _report(told: dict[str, Any]) -> None:
-    paint = [one["paint"] for one in told["paints"]]
-    stands = [one["headline"] for one in told["paints"]]
-    print(f"Overview: first painted after {statistics.median(paint):.0f} ms ({min(paint):.0f} to {max(paint):.0f}), its "
-          f"headline stands after {statistics.median(stands):.0f} ms ({min(stands):.0f} to {max(stands):.0f})")  # fmt: skip
+    for what in ("paint", "headline"):
+        times = [one[what] for one in told["paints"]]
+        print(f"Overview, {what}: {statistics.median(times):.0f} ms ({min(times):.0f} to {max(times):.0f})")
     list_ = told["scroll"]
-    print(f"List of {list_['total']:,}: scrolled to row {list_['reached']:,}, at most {list_['rows_in_page']} rows in the "
-          f"page; between frames p50 {list_['p50']:.1f}, p99 {list_['p99']:.1f}, longest {list_['longest']:.1f} ms, "
+    print(f"List of {list_['total']:,}: to row {list_['reached']:,}, at most {list_['rows_in_page']} rows in the page")
+    print(f"between frames p50 {list_['p50']:.1f}, p99 {list_['p99']:.1f}, longest {list_['longest']:.1f} ms; "
           f"{list_['over_100']} of {list_['frames']:,} over 100 ms")  # fmt: skip
     assert list_["reached"] == list_["total"], "the list did not come to its end"
 

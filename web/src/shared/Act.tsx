@@ -1,5 +1,6 @@
 /** Buttons that do something at the service: off with the reason while it is away, or where the key may not. */
-import { ActionIcon, type ActionIconProps, Button, type ButtonProps, Tooltip } from '@mantine/core';
+import { Button, type ButtonProps, Menu, Tooltip } from '@mantine/core';
+import { IconChevronDown } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { useConnection } from '@/api/connection';
 import { type Scope, useMay } from '@/api/queries';
@@ -51,29 +52,33 @@ export function Act({
   );
 }
 
-export function ActIcon({
+/** Opens a menu of things to do; off with the reason, as Act is. */
+export function ActMenu({
   needs,
-  refused,
-  onClick,
-  children,
   label,
-  ...rest
-}: Wanted & ActionIconProps & { children: ReactNode; label: string }) {
-  const away = useRefusal(needs);
-  const why = away ?? refused ?? null;
+  icon,
+  children,
+}: {
+  needs: Scope;
+  label: string;
+  icon: ReactNode;
+  children: ReactNode;
+}) {
+  const why = useRefusal(needs);
   return (
-    <Tooltip label={why ?? label} multiline maw={280} events={{ hover: true, focus: true, touch: true }}>
-      <ActionIcon
-        {...rest}
-        aria-label={label}
-        data-disabled={why !== null || undefined}
-        aria-disabled={why !== null || undefined}
-        onClick={() => {
-          if (why === null) onClick();
-        }}
-      >
-        {children}
-      </ActionIcon>
-    </Tooltip>
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <Button
+          variant="default"
+          disabled={why !== null}
+          title={why ?? undefined}
+          leftSection={icon}
+          rightSection={<IconChevronDown size={14} />}
+        >
+          {label}
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>{children}</Menu.Dropdown>
+    </Menu>
   );
 }

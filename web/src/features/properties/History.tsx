@@ -1,4 +1,4 @@
-import { Button, Center, Text, Timeline } from '@mantine/core';
+import { Text, Timeline } from '@mantine/core';
 import { IconLink, IconLock, IconPencil, IconUnlink } from '@tabler/icons-react';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import type { Schemas } from '@/api/client';
@@ -6,6 +6,7 @@ import { history } from '@/api/queries';
 import { shownAs } from '@/shared/change';
 import { many } from '@/shared/format';
 import { PageLink } from '@/shared/links';
+import { More } from '@/shared/More';
 import { Loaded, Panel } from '@/shared/Panel';
 import { useZone } from '@/shared/preferences';
 import { When } from '@/shared/When';
@@ -48,18 +49,7 @@ export function History({ id }: { id: string }) {
                   />
                 ))}
               </Timeline>
-              {asked.hasNextPage && (
-                <Center pt="sm">
-                  <Button
-                    variant="default"
-                    size="compact-sm"
-                    loading={asked.isFetchingNextPage}
-                    onClick={() => void asked.fetchNextPage()}
-                  >
-                    Show more
-                  </Button>
-                </Center>
-              )}
+              <More of={asked} />
             </>
           );
         }}

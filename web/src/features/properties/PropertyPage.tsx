@@ -1,11 +1,11 @@
-import { Alert, Button, Grid, Menu, Stack, Text } from '@mantine/core';
-import { IconChevronDown, IconGhost2, IconRefresh, IconUnlink } from '@tabler/icons-react';
+import { Alert, Grid, Menu, Stack, Text } from '@mantine/core';
+import { IconGhost2, IconRefresh, IconUnlink } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { useState } from 'react';
 import type { Schemas } from '@/api/client';
 import { comparison, listing, property } from '@/api/queries';
-import { Act, useRefusal } from '@/shared/Act';
+import { Act, ActMenu } from '@/shared/Act';
 import { Courtesy, Disclaimer } from '@/shared/Courtesy';
 import { PageLink } from '@/shared/links';
 import { Page } from '@/shared/Page';
@@ -106,28 +106,14 @@ function Shown({ of: one }: { of: Schemas['CrmProperty'] }) {
 function Actions({ id, move }: { id: string; move: () => void }) {
   const sync = useSync(id);
   const unlink = useUnlink(id);
-  const away = useRefusal('write:links');
   return (
     <>
-      <Menu position="bottom-end">
-        <Menu.Target>
-          <Button
-            variant="default"
-            disabled={away !== null}
-            title={away ?? undefined}
-            leftSection={<IconUnlink size={16} />}
-            rightSection={<IconChevronDown size={14} />}
-          >
-            Link
-          </Button>
-        </Menu.Target>
-        <Menu.Dropdown>
-          <Menu.Item onClick={() => unlink.mutate(false)}>Unlink, keep the values</Menu.Item>
-          <Menu.Item onClick={() => unlink.mutate(true)}>Unlink, give the CRM its own back</Menu.Item>
-          <Menu.Divider />
-          <Menu.Item onClick={move}>Move to another listing…</Menu.Item>
-        </Menu.Dropdown>
-      </Menu>
+      <ActMenu needs="write:links" label="Link" icon={<IconUnlink size={16} />}>
+        <Menu.Item onClick={() => unlink.mutate(false)}>Unlink, keep the values</Menu.Item>
+        <Menu.Item onClick={() => unlink.mutate(true)}>Unlink, give the CRM its own back</Menu.Item>
+        <Menu.Divider />
+        <Menu.Item onClick={move}>Move to another listing…</Menu.Item>
+      </ActMenu>
       <Act
         needs="write:links"
         leftSection={<IconRefresh size={16} />}

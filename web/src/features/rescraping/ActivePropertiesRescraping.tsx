@@ -1,6 +1,6 @@
-import { Alert, Button, Group, Menu, SimpleGrid, Switch, Text } from '@mantine/core';
+import { Alert, Group, Menu, SimpleGrid, Switch, Text } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { IconChevronDown, IconPlayerPause, IconPlayerPlay, IconSettings } from '@tabler/icons-react';
+import { IconPlayerPause, IconPlayerPlay, IconSettings } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { api, got, type Schemas } from '@/api/client';
@@ -8,7 +8,7 @@ import { isOpen } from '@/api/live';
 import { ACTIVE, config, newestRuns, selection } from '@/api/queries';
 import { useRunNow } from '@/features/runs/doing';
 import { RunTable } from '@/features/runs/RunTable';
-import { Act, useRefusal } from '@/shared/Act';
+import { Act, ActMenu, useRefusal } from '@/shared/Act';
 import { Disclaimer } from '@/shared/Courtesy';
 import { say, useDo } from '@/shared/doing';
 import { count, many } from '@/shared/format';
@@ -160,33 +160,19 @@ function PauseMenu({ job }: { job: Schemas['Schedule'] }) {
         say('The schedule is paused; due times pass and are noted.', 'orange', () => resume.mutate(undefined)),
     },
   );
-  const away = useRefusal('write:config');
   if (job.paused || job.status !== 'active') return null;
   const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString();
   return (
     <>
-      <Menu position="bottom-end">
-        <Menu.Target>
-          <Button
-            variant="default"
-            disabled={away !== null}
-            title={away ?? undefined}
-            leftSection={<IconPlayerPause size={16} />}
-            rightSection={<IconChevronDown size={14} />}
-          >
-            Pause
-          </Button>
-        </Menu.Target>
-        <Menu.Dropdown>
-          <Menu.Item onClick={() => pause.mutate(inHours(1))}>For an hour</Menu.Item>
-          <Menu.Item onClick={() => pause.mutate(inHours(8))}>For 8 hours</Menu.Item>
-          <Menu.Item onClick={() => pause.mutate(null)}>Until somebody resumes it</Menu.Item>
-          <Menu.Divider />
-          <Menu.Item leftSection={<IconSettings size={14} aria-hidden />} onClick={open}>
-            Until a time…
-          </Menu.Item>
-        </Menu.Dropdown>
-      </Menu>
+      <ActMenu needs="write:config" label="Pause" icon={<IconPlayerPause size={16} />}>
+        <Menu.Item onClick={() => pause.mutate(inHours(1))}>For an hour</Menu.Item>
+        <Menu.Item onClick={() => pause.mutate(inHours(8))}>For 8 hours</Menu.Item>
+        <Menu.Item onClick={() => pause.mutate(null)}>Until somebody resumes it</Menu.Item>
+        <Menu.Divider />
+        <Menu.Item leftSection={<IconSettings size={14} aria-hidden />} onClick={open}>
+          Until a time…
+        </Menu.Item>
+      </ActMenu>
       <PauseDialog opened={asking} close={close} pause={(until) => pause.mutate(until)} />
     </>
   );

@@ -1,10 +1,11 @@
-import { Box, Button, Center, Group, Table, Text } from '@mantine/core';
+import { Box, Group, Table, Text } from '@mantine/core';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import type { Schemas } from '@/api/client';
 import { isOpen } from '@/api/live';
 import { runLocations } from '@/api/queries';
 import { count, duration, words } from '@/shared/format';
 import { PageLink } from '@/shared/links';
+import { More } from '@/shared/More';
 import { Loaded } from '@/shared/Panel';
 import { RUN, Status } from '@/shared/status';
 
@@ -42,18 +43,7 @@ export function Locations({ run, few = false }: { run: Schemas['Run']; few?: boo
                 {count(run.locations - FEW)} more
               </PageLink>
             )}
-            {!few && asked.hasNextPage && (
-              <Center p="sm">
-                <Button
-                  variant="default"
-                  size="compact-sm"
-                  loading={asked.isFetchingNextPage}
-                  onClick={() => void asked.fetchNextPage()}
-                >
-                  Show more
-                </Button>
-              </Center>
-            )}
+            {!few && <More of={asked} />}
           </>
         );
       }}

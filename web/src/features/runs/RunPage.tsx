@@ -1,4 +1,4 @@
-import { Box, Button, Center, Code, Group, Progress, SimpleGrid, Table, Tabs, Text, TextInput } from '@mantine/core';
+import { Box, Button, Code, Group, Progress, SimpleGrid, Table, Tabs, Text, TextInput } from '@mantine/core';
 import { IconDownload, IconPlayerStop, IconRotateClockwise, IconSearch } from '@tabler/icons-react';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
@@ -14,6 +14,7 @@ import { Disclaimer } from '@/shared/Courtesy';
 import { shownAs } from '@/shared/change';
 import { clock, count, duration, instant, many, words } from '@/shared/format';
 import { PageLink } from '@/shared/links';
+import { More } from '@/shared/More';
 import { Page } from '@/shared/Page';
 import { Lines, Loaded, Panel } from '@/shared/Panel';
 import { useZone } from '@/shared/preferences';
@@ -219,18 +220,7 @@ function Changes({ run }: { run: Run }) {
                 </li>
               ))}
             </ul>
-            {asked.hasNextPage && (
-              <Center p="sm">
-                <Button
-                  variant="default"
-                  size="compact-sm"
-                  loading={asked.isFetchingNextPage}
-                  onClick={() => void asked.fetchNextPage()}
-                >
-                  Show more
-                </Button>
-              </Center>
-            )}
+            <More of={asked} />
           </>
         );
       }}
