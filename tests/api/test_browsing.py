@@ -35,13 +35,18 @@ async def compared(http: httpx2.AsyncClient, name: str) -> dict[str, Any]:
 async def test_summary_is_what_a_reader_gets_and_names_the_office(http: httpx2.AsyncClient) -> None:
     await linked(http, "a", ListOfficeName="Realty & Sons")
     await pushed(http, "a", ListPrice=480000, ListOfficeName="Realty & Sons")
-    await done(await http.patch("/api/properties/a", json={"overrides": {"BedroomsTotal": 3}, "crm_status": "active"}))
+    await done(
+        await http.patch(
+            "/api/properties/a", json={"overrides": {"BedroomsTotal": 3, "ListPrice": 490000}, "crm_status": "active"}
+        )
+    )
 
     (one,) = (await done(await http.get(PATH)))["items"]
 
     assert one.items() >= {
         "id": "a", "crm_status": "active", "address": "1 Main Street", "city": "New York", "standard_status": "Active",
-        "list_price": "480000", "previous_price": "500000", "bedrooms": "3", "mls_number": "MLS-L-a", "overridden": 1,
+        "list_price": "490000", "mls_price": "480000", "previous_price": "500000", "bedrooms": "3",
+        "mls_number": "MLS-L-a", "overridden": 2,
         "courtesy_of": "Realty & Sons", "mls_property_id": "l-a", "listing_key": "L-a", "sync_status": "overridden",
     }.items()  # fmt: skip
     assert one["price_changed_at"] is not None

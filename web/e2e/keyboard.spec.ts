@@ -2,19 +2,17 @@
 import type { Page } from '@playwright/test';
 import { expect, test } from './world';
 
-/** Presses Tab until what is focused has this name. */
+/** Presses Tab until what is focused has this name; not at all where it is focused already. */
 async function tabTo(page: Page, name: string | RegExp, most = 60): Promise<void> {
-  for (let presses = 0; presses < most; presses += 1) {
-    await page.keyboard.press('Tab');
-    const focused = page.locator(':focus');
-    if ((await focused.count()) === 0) continue;
-    const told = await focused.evaluate((one) => {
-      const labels = (one as HTMLInputElement).labels;
-      return (
-        one.getAttribute('aria-label') ?? (labels?.length ? labels[0]?.innerText : (one as HTMLElement).innerText) ?? ''
-      );
+  for (let presses = 0; presses <= most; presses += 1) {
+    const told = await page.evaluate(() => {
+      const one = document.activeElement as HTMLInputElement | null;
+      if (one === null || one === document.body) return null;
+      const label = one.labels?.length ? one.labels[0]?.innerText : one.innerText;
+      return (one.getAttribute('aria-label') ?? label ?? '').trim();
     });
-    if (typeof name === 'string' ? told.trim() === name : name.test(told)) return;
+    if (told !== null && (typeof name === 'string' ? told === name : name.test(told))) return;
+    await page.keyboard.press('Tab');
   }
   throw new Error(`Tab does not lead to ${name}`);
 }
@@ -138,4 +136,169 @@ test('the schedule is changed, switched off, paused and run', async ({ page, wor
   await expect(page.getByText('Saved.')).toBeVisible();
   const { job } = await world.service.ask<{ job: { limit: number } }>('GET', '/active-properties-config');
   expect(job.limit).toBe(420);
+});
+
+test('a run is stopped, and what failed is read again', async ({ page, world }) => {
+  await world.linked('stop-1', '06911');
+  await world.linked('stop-2', '06912');
+  world.mls.broken.add('06912');
+  await world.run();
+  world.mls.broken.clear();
+  await page.goto('/runs?show=problems');
+  await expect(page.getByRole('row', { name: /Partly done/ }).first()).toBeVisible();
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('Run #');
+  await tabTo(page, /^Retry 1 failed location/);
+  await page.keyboard.press('Enter');
+  await expect(page.getByText(/reads again what failed in/)).toBeVisible();
+  await expect(page.getByText('Succeeded').first()).toBeVisible({ timeout: 30_000 });
+
+  world.mls.latency = 1_500;
+  await world.service.ask('POST', '/api/active-properties/run');
+  await page.goto('/rescraping');
+  await tabTo(page, 'Stop after this page');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText(/stops after the page under way/)).toBeVisible();
+  await expect(page.getByRole('row', { name: /Cancelled/ }).first()).toBeVisible({ timeout: 30_000 });
+  world.mls.latency = 0;
+});
+
+test('the tabs of a run, and the filters of lists', async ({ page, world }) => {
+  await world.linked('tabs-1', '06921');
+  const { run_id } = await world.run();
+  await page.goto(`/runs/${run_id}`);
+  await tabTo(page, 'Locations');
+  for (const tab of ['changes', 'errors', 'log', 'configuration']) {
+    await page.keyboard.press('ArrowRight');
+    await expect(page).toHaveURL(new RegExp(`tab=${tab}`));
+  }
+  await page.goto('/runs');
+  await tabTo(page, 'All');
+  await page.keyboard.press('ArrowRight');
+  await expect(page).toHaveURL(/show=problems/);
+  await page.goto('/properties');
+  await expect(page.getByRole('link', { name: /tabs-1/ })).toBeVisible();
+  await tabTo(page, 'Show');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/show=not_linked|show=linked/);
+});
+
+test('cron is typed, and of two versions one is chosen', async ({ page, world }) => {
+  await world.service.ask('PUT', '/active-properties-config', { cron_expression: '0 * * * *', limit: 1000 });
+  await page.goto('/rescraping');
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await tabTo(page, 'Simple');
+  await page.keyboard.press('ArrowRight');
+  await tabTo(page, /^Cron expression/);
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('15 */3 * * *');
+  await world.service.ask('PUT', '/active-properties-config', { limit: 900 });
+  await tabTo(page, 'Save schedule');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('table', { name: 'Both versions' })).toBeVisible();
+  await tabTo(page, 'Save yours over it');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('Saved.')).toBeVisible();
+  const { job } = await world.service.ask<{ job: { cron_expression: string } }>('GET', '/active-properties-config');
+  expect(job.cron_expression).toBe('15 */3 * * *');
+});
+
+test('what the CRM keeps is edited, and a link is moved', async ({ page, world }) => {
+  const id = await world.linked('move-1', '06931');
+  await world.linked('move-2', '06931');
+  await page.goto(`/properties/${id}`);
+  await tabTo(page, 'Edit');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Notes');
+  await page.keyboard.type('By hand.');
+  await tabTo(page, 'Save');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('By hand.', { exact: true })).toBeVisible();
+
+  await page.reload();
+  await tabTo(page, 'Link');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('menuitem', { name: 'Move to another listing…' })).toBeVisible();
+  for (let steps = 0; steps < 3; steps += 1) await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('Move the link to another listing')).toBeVisible();
+  await page.keyboard.press('/');
+  await page.keyboard.type('move-2');
+  await expect(page.getByRole('list', { name: 'Listings found' })).toContainText('move-2 Harbor Street');
+  await tabTo(page, 'Link', 5);
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('Linked to MLS MLS-move-2')).toBeVisible();
+});
+
+test('a table is imported', async ({ page }) => {
+  await page.goto('/properties');
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await tabTo(page, 'Import CSV');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('dialog')).toBeVisible();
+  const chooser = page.waitForEvent('filechooser');
+  await tabTo(page, 'CSV file', 8);
+  await page.keyboard.press('Enter');
+  const table = Buffer.from('id,notes\nkeyed-1,x\n');
+  await (await chooser).setFiles({ name: 'crm.csv', mimeType: 'text/csv', buffer: table });
+  await tabTo(page, 'Import 1 row', 10);
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('Imported')).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('link', { name: 'keyed-1' })).toBeVisible();
+});
+
+test('a source is connected, checked and taken away, a key made and revoked', async ({ page, world }) => {
+  await page.goto('/settings');
+  await expect(page.getByRole('listitem').first()).toBeVisible();
+  await tabTo(page, 'Connect a source');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('dialog')).toBeVisible();
+  await tabTo(page, 'Kind', 14);
+  await page.keyboard.type('plain');
+  for (let steps = 0; steps < 6; steps += 1) {
+    await page.keyboard.press('ArrowDown');
+    const chosen = page.getByRole('option', { name: /plain paged service/ });
+    if ((await chosen.getAttribute('data-combobox-selected')) !== null) break;
+  }
+  await page.keyboard.press('Enter');
+  await tabTo(page, /^Name/, 6);
+  await page.keyboard.type('keyed');
+  await tabTo(page, /^Url/, 6);
+  await page.keyboard.type(world.mls.address);
+  await tabTo(page, 'Connect', 8);
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('dialog')).toBeHidden();
+  await expect(page.getByRole('button', { name: 'More of keyed' })).toBeVisible();
+  await tabTo(page, 'More of keyed', 12);
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('It can be read')).toBeVisible();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('menuitem', { name: 'Take it away…' })).toBeVisible();
+  for (let steps = 0; steps < 3; steps += 1) await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Take it away', 12);
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('listitem').filter({ hasText: 'keyed' })).toBeHidden();
+
+  await page.goto('/settings?tab=keys');
+  await tabTo(page, 'Make a key');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('dialog')).toBeVisible();
+  await page.keyboard.type('keyed key');
+  await tabTo(page, 'Make', 14);
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('The key keyed key, shown this once')).toBeVisible();
+  await tabTo(page, 'I have it');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Revoke keyed key');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Revoke for good');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('listitem').filter({ hasText: 'keyed key' })).toContainText('revoked');
 });

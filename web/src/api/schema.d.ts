@@ -2470,8 +2470,8 @@ export interface components {
          * PropertySummary
          * @description A CRM property as a list shows it: facts as a reader gets them, by RESO's names, null where nobody knows.
          *
-         *     `touched_at`: when it was last written, by a person or by a sync. `previous_price` is what `list_price` was at the
-         *     MLS before `price_changed_at`. `courtesy_of` is the office that has to be named where the listing is shown.
+         *     `touched_at`: when it was last written, by a person or by a sync. `mls_price` is the MLS's, whatever a user set over
+         *     it, and was `previous_price` before `price_changed_at`. `courtesy_of` is the office that has to be named where the listing is shown.
          */
         PropertySummary: {
             /** Address */
@@ -2500,6 +2500,8 @@ export interface components {
             living_area: string | null;
             /** Mls Number */
             mls_number: string | null;
+            /** Mls Price */
+            mls_price: string | null;
             /** Mls Property Id */
             mls_property_id: string | null;
             /** Overridden */
@@ -2921,7 +2923,7 @@ export interface components {
         };
         /**
          * RunChange
-         * @description A change that a run found, and the CRM properties that follow the listing: `applied`, or `held_by_override`.
+         * @description A change that a run found, and the CRM properties that were linked then: `applied`, or `held_by_override`.
          */
         RunChange: {
             /** Address */

@@ -21,8 +21,9 @@ from .runs import ChangedField, Run, RunChange, about_field
 class PropertySummary(BaseModel):
     """A CRM property as a list shows it: facts as a reader gets them, by RESO's names, null where nobody knows.
 
-    `touched_at`: when it was last written, by a person or by a sync. `previous_price` is what `list_price` was at the
-    MLS before `price_changed_at`. `courtesy_of` is the office that has to be named where the listing is shown.
+    `touched_at`: when it was last written, by a person or by a sync. `mls_price` is the MLS's, whatever a user set over
+    it, and was `previous_price` before `price_changed_at`. `courtesy_of` is the office that has to be named where the
+    listing is shown.
     """
 
     id: str
@@ -35,6 +36,7 @@ class PropertySummary(BaseModel):
     postal_code: str | None
     standard_status: str | None
     list_price: str | None
+    mls_price: str | None
     previous_price: str | None
     price_changed_at: Instant | None
     bedrooms: str | None
@@ -56,8 +58,8 @@ class PropertySummary(BaseModel):
         same = {name: row[name] for name in cls.model_fields if name in row and name != "previous_price"}
         values = effective(row["own"], row["fields"], row["overrides"])
         shown = {member: _text(values.get(name)) for member, name in _SHOWN.items()}
-        before = _text(row["previous_price"])
-        return cls.model_construct(**same | shown | {"previous_price": before, "overridden": len(row["overrides"])})
+        prices = {"mls_price": _text(row["fields"].get("ListPrice")), "previous_price": _text(row["previous_price"])}
+        return cls.model_construct(**same | shown | prices, overridden=len(row["overrides"]))
 
 
 _SHOWN = {

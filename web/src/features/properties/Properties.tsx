@@ -8,7 +8,7 @@ import { memo, useEffect, useRef, useState } from 'react';
 import type { Schemas } from '@/api/client';
 import { type PropertyFilter, summaries } from '@/api/queries';
 import { Act } from '@/shared/Act';
-import { Disclaimer } from '@/shared/Courtesy';
+import { Courtesy, Disclaimer } from '@/shared/Courtesy';
 import { many, money, priceChange } from '@/shared/format';
 import { PageLink } from '@/shared/links';
 import { Page } from '@/shared/Page';
@@ -208,7 +208,7 @@ function Typed({ label, placeholder, value, onChange, grow = false }: TypedProps
 /** So many rows before the end of what is there the next ones are asked for. */
 const AHEAD = 120;
 
-const ROW = { wide: 57, narrow: 96 };
+const ROW = { wide: 74, narrow: 96 };
 
 interface RowsProps {
   rows: Summary[];
@@ -321,17 +321,30 @@ function where(one: Summary): string {
 
 function Where({ of: one }: { of: Summary }) {
   return (
-    <Text size="xs" c="dimmed" truncate>
-      {[where(one), one.id, one.courtesy_of && `Courtesy of ${one.courtesy_of}`].filter(Boolean).join(' · ')}
-    </Text>
+    <>
+      <Text size="xs" c="dimmed" truncate>
+        {[where(one), one.id].filter(Boolean).join(' · ')}
+      </Text>
+      {one.courtesy_of && (
+        <Text size="xs" c="dimmed" className="wrap">
+          <Courtesy office={one.courtesy_of} />
+        </Text>
+      )}
+    </>
   );
 }
 
 function Price({ of: one }: { of: Summary }) {
-  const change = one.price_changed_at ? priceChange(one.previous_price, one.list_price) : null;
+  const change = one.price_changed_at ? priceChange(one.previous_price, one.mls_price) : null;
+  const own = one.mls_price !== null && one.mls_price !== one.list_price;
   return (
     <>
       {money(one.list_price)}
+      {own && (
+        <Text size="xs" c="dimmed">
+          MLS {money(one.mls_price)}
+        </Text>
+      )}
       {change && (
         <Text size="xs" c="dimmed">
           {change} <When at={one.price_changed_at} />
@@ -412,7 +425,7 @@ function Narrow({ of: one }: { of: Summary }) {
         </Text>
         {one.courtesy_of && (
           <Text size="xs" c="dimmed" className="wrap">
-            Courtesy of {one.courtesy_of}
+            <Courtesy office={one.courtesy_of} />
           </Text>
         )}
       </div>

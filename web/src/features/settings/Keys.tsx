@@ -65,7 +65,12 @@ export function Keys() {
           )
         }
       </Loaded>
-      {making && (
+      <Modal
+        opened={making}
+        onClose={() => setMaking(false)}
+        title="Make a key"
+        closeButtonProps={{ 'aria-label': 'Close' }}
+      >
         <NewKey
           close={() => setMaking(false)}
           done={(key) => {
@@ -73,7 +78,7 @@ export function Keys() {
             setMaking(false);
           }}
         />
-      )}
+      </Modal>
     </Panel>
   );
 }
@@ -181,44 +186,42 @@ function NewKey({ close, done }: { close: () => void; done: (key: Schemas['KeyMa
   );
   const ready = form.values.name.trim() !== '' && form.values.scopes.length > 0;
   return (
-    <Modal opened onClose={close} title="Make a key" closeButtonProps={{ 'aria-label': 'Close' }}>
-      <form
-        onSubmit={form.onSubmit((values) => {
-          if (ready) make.mutate(values);
-        })}
-      >
-        <Stack>
-          <TextInput
-            label="Name"
-            description="Who or what uses it"
-            data-autofocus
-            required
-            maxLength={100}
-            {...form.getInputProps('name')}
-          />
-          <Checkbox.Group label="What it may do" {...form.getInputProps('scopes')}>
-            <Stack gap={6} mt={6}>
-              {SCOPES.map((scope) => (
-                <Checkbox key={scope.value} value={scope.value} label={scope.label} description={scope.description} />
-              ))}
-            </Stack>
-          </Checkbox.Group>
-          <Group justify="flex-end">
-            <Button variant="default" onClick={close}>
-              Cancel
-            </Button>
-            <Act
-              needs="admin"
-              type="submit"
-              loading={make.isPending}
-              refused={ready ? null : 'Give it a name and at least one scope.'}
-              onClick={() => make.mutate(form.values)}
-            >
-              Make
-            </Act>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <form
+      onSubmit={form.onSubmit((values) => {
+        if (ready) make.mutate(values);
+      })}
+    >
+      <Stack>
+        <TextInput
+          label="Name"
+          description="Who or what uses it"
+          data-autofocus
+          required
+          maxLength={100}
+          {...form.getInputProps('name')}
+        />
+        <Checkbox.Group label="What it may do" {...form.getInputProps('scopes')}>
+          <Stack gap={6} mt={6}>
+            {SCOPES.map((scope) => (
+              <Checkbox key={scope.value} value={scope.value} label={scope.label} description={scope.description} />
+            ))}
+          </Stack>
+        </Checkbox.Group>
+        <Group justify="flex-end">
+          <Button variant="default" onClick={close}>
+            Cancel
+          </Button>
+          <Act
+            needs="admin"
+            type="submit"
+            loading={make.isPending}
+            refused={ready ? null : 'Give it a name and at least one scope.'}
+            onClick={() => make.mutate(form.values)}
+          >
+            Make
+          </Act>
+        </Group>
+      </Stack>
+    </form>
   );
 }

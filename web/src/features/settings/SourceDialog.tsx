@@ -41,11 +41,25 @@ interface Props {
   close: () => void;
 }
 
+/** Always there and opened at times, so that the focus goes back to where it was opened. */
+export function SourceDialog({ opened, ...rest }: Props & { opened: boolean }) {
+  return (
+    <Modal
+      opened={opened}
+      onClose={rest.close}
+      title={rest.of === null ? 'Connect a source' : `Edit ${rest.of.name}`}
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
+      <SourceForm {...rest} />
+    </Modal>
+  );
+}
+
 export function typeOf(property: Property): string {
   return property.type ?? property.anyOf?.find((one) => one.type !== 'null')?.type ?? 'string';
 }
 
-export function SourceDialog({ kinds, of: one, close }: Props) {
+function SourceForm({ kinds, of: one, close }: Props) {
   const [kind, setKind] = useState(one?.kind ?? kinds[0]?.kind ?? '');
   const [name, setName] = useState(one?.name ?? '');
   const [secret, setSecret] = useState('');
@@ -80,84 +94,77 @@ export function SourceDialog({ kinds, of: one, close }: Props) {
 
   const set = (member: string, value: unknown) => setSettings({ ...settings, [member]: value });
   return (
-    <Modal
-      opened
-      onClose={close}
-      title={one === null ? 'Connect a source' : `Edit ${one.name}`}
-      closeButtonProps={{ 'aria-label': 'Close' }}
-    >
-      <Stack>
-        {one === null && (
-          <>
-            <Select
-              label="Kind"
-              data={kinds.map((known) => ({ value: known.kind, label: known.title }))}
-              allowDeselect={false}
-              value={kind}
-              onChange={(next) => {
-                setKind(next ?? '');
-                setSettings({});
-                setErrors({});
-              }}
-            />
-            <TextInput
-              label="Name"
-              description="What it is called in lists and files"
-              required
-              value={name}
-              onChange={(event) => setName(event.currentTarget.value)}
-              error={errors.name}
-              data-autofocus
-            />
-          </>
-        )}
-        {Object.entries(schema.properties ?? {}).map(([member, property]) => (
-          <Setting
-            key={`${kind}-${member}`}
-            name={member}
-            of={property}
-            required={(schema.required ?? []).includes(member)}
-            value={settings[member]}
-            set={(value) => set(member, value)}
-            error={errors[member]}
+    <Stack>
+      {one === null && (
+        <>
+          <Select
+            label="Kind"
+            data={kinds.map((known) => ({ value: known.kind, label: known.title }))}
+            allowDeselect={false}
+            value={kind}
+            onChange={(next) => {
+              setKind(next ?? '');
+              setSettings({});
+              setErrors({});
+            }}
           />
-        ))}
-        {chosen && chosen.credential !== 'none' && (
-          <PasswordInput
-            label={one?.has_secret ? 'New secret' : 'Secret'}
-            description={
-              one?.has_secret
-                ? 'Left empty, the one that it has stays. It is never shown.'
-                : 'A token or password. It is sealed and never shown again.'
-            }
-            required={chosen.credential === 'needed' && !one?.has_secret}
-            value={secret}
-            onChange={(event) => setSecret(event.currentTarget.value)}
-            error={errors.secret}
-            autoComplete="off"
-            visibilityToggleButtonProps={{ 'aria-label': 'Show the secret' }}
+          <TextInput
+            label="Name"
+            description="What it is called in lists and files"
+            required
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            error={errors.name}
+            data-autofocus
           />
-        )}
-        {problem && (
-          <Alert color="red" variant="light" title={problem.body.title} role="alert">
-            <Text size="sm">{[problem.body.detail, problem.body.hint].filter(Boolean).join(' ')}</Text>
-          </Alert>
-        )}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={close}>
-            Cancel
-          </Button>
-          <Act
-            needs="write:config"
-            loading={save.isPending}
-            refused={one === null && name.trim() === '' ? 'Give it a name.' : null}
-            onClick={() => save.mutate(undefined)}
-          >
-            {one === null ? 'Connect' : 'Save'}
-          </Act>
-        </Group>
-      </Stack>
-    </Modal>
+        </>
+      )}
+      {Object.entries(schema.properties ?? {}).map(([member, property]) => (
+        <Setting
+          key={`${kind}-${member}`}
+          name={member}
+          of={property}
+          required={(schema.required ?? []).includes(member)}
+          value={settings[member]}
+          set={(value) => set(member, value)}
+          error={errors[member]}
+        />
+      ))}
+      {chosen && chosen.credential !== 'none' && (
+        <PasswordInput
+          label={one?.has_secret ? 'New secret' : 'Secret'}
+          description={
+            one?.has_secret
+              ? 'Left empty, the one that it has stays. It is never shown.'
+              : 'A token or password. It is sealed and never shown again.'
+          }
+          required={chosen.credential === 'needed' && !one?.has_secret}
+          value={secret}
+          onChange={(event) => setSecret(event.currentTarget.value)}
+          error={errors.secret}
+          autoComplete="off"
+          visibilityToggleButtonProps={{ 'aria-label': 'Show the secret' }}
+        />
+      )}
+      {problem && (
+        <Alert color="red" variant="light" title={problem.body.title} role="alert">
+          <Text size="sm">{[problem.body.detail, problem.body.hint].filter(Boolean).join(' ')}</Text>
+        </Alert>
+      )}
+      <Group justify="flex-end">
+        <Button variant="default" onClick={close}>
+          Cancel
+        </Button>
+        <Act
+          needs="write:config"
+          loading={save.isPending}
+          refused={one === null && name.trim() === '' ? 'Give it a name.' : null}
+          onClick={() => save.mutate(undefined)}
+        >
+          {one === null ? 'Connect' : 'Save'}
+        </Act>
+      </Group>
+    </Stack>
   );
 }
 

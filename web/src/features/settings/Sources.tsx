@@ -1,4 +1,5 @@
 import { Alert, Badge, Button, Group, Menu, Stack, Text } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
 import { IconAlertTriangle, IconCircleCheck, IconDots, IconPlugConnected, IconPlus } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -15,18 +16,18 @@ type Source = Schemas['SourceView'];
 export function Sources() {
   const asked = useQuery(sources);
   const kinds = useQuery(sourceKinds);
-  const [editing, setEditing] = useState<Source | 'new' | null>(null);
+  const [editing, setEditing] = useState<Source | null>(null);
+  const [opened, { open, close }] = useDisclosure(false);
+  const edit = (one: Source | null) => {
+    setEditing(one);
+    open();
+  };
   return (
     <Panel
       flush
       title="Sources"
       right={
-        <Act
-          needs="write:config"
-          size="compact-sm"
-          leftSection={<IconPlus size={14} />}
-          onClick={() => setEditing('new')}
-        >
+        <Act needs="write:config" size="compact-sm" leftSection={<IconPlus size={14} />} onClick={() => edit(null)}>
           Connect a source
         </Act>
       }
@@ -45,7 +46,7 @@ export function Sources() {
                   <Row
                     of={one}
                     title={kinds.data?.items.find((kind) => kind.kind === one.kind)?.title ?? one.kind}
-                    edit={() => setEditing(one)}
+                    edit={() => edit(one)}
                   />
                 </li>
               ))}
@@ -53,9 +54,12 @@ export function Sources() {
           )
         }
       </Loaded>
-      {editing !== null && kinds.data && (
-        <SourceDialog kinds={kinds.data.items} of={editing === 'new' ? null : editing} close={() => setEditing(null)} />
-      )}
+      <SourceDialog
+        opened={opened && kinds.data !== undefined}
+        kinds={kinds.data?.items ?? []}
+        of={editing}
+        close={close}
+      />
     </Panel>
   );
 }
