@@ -302,3 +302,57 @@ test('a source is connected, checked and taken away, a key made and revoked', as
   await page.keyboard.press('Enter');
   await expect(page.getByRole('listitem').filter({ hasText: 'keyed key' })).toContainText('revoked');
 });
+
+test('every control of every page is reached by Tab', async ({ page, world }) => {
+  test.setTimeout(180_000);
+  const id = await world.linked('reach-1', '06941');
+  await world.service.ask('POST', '/api/properties', { id: 'crm-reach-loose' });
+  const { run_id } = await world.run();
+  for (const path of [
+    '/',
+    '/rescraping',
+    '/runs',
+    `/runs/${run_id}`,
+    `/runs/${run_id}?tab=log`,
+    '/properties?q=reach',
+    `/properties/${id}`,
+    '/properties/crm-reach-loose',
+    '/settings',
+    '/settings?tab=keys',
+  ]) {
+    await page.goto(path);
+    await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+    await page.waitForLoadState('networkidle');
+    // Of a group of radio buttons and of a list of tabs one is reached, and arrows lead to the others.
+    const controls = await page.evaluate(() => {
+      const wanted = 'a[href], button, input, textarea, [role="switch"], [role="listbox"][tabindex], [data-row]';
+      const shown = [...document.querySelectorAll<HTMLElement>(wanted)].filter(
+        (one) => one.checkVisibility({ visibilityProperty: true }) && !one.matches(':disabled, [role="option"]'),
+      );
+      const told = (one: HTMLElement) =>
+        `${one.tagName} ${one.getAttribute('aria-label') ?? one.innerText ?? ''}`.slice(0, 60);
+      const left: string[] = [];
+      for (const one of shown) {
+        const group = one.matches('input[type="radio"]') ? (one as HTMLInputElement).name : null;
+        if (group !== null && !(one as HTMLInputElement).checked) continue;
+        if (one.matches('[role="tab"][aria-selected="false"]')) continue;
+        if (one.matches('[data-direction]')) continue; // steps a number, as the arrow keys do in its field
+        one.dataset.wanted = told(one);
+        left.push(one.dataset.wanted);
+      }
+      return left.length;
+    });
+    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+    for (let presses = 0; presses < controls + 40; presses += 1) {
+      await page.keyboard.press('Tab');
+      await page.evaluate(() => {
+        const one = document.activeElement as HTMLElement | null;
+        if (one) delete one.dataset.wanted;
+      });
+    }
+    const missed = await page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>('[data-wanted]')].map((one) => one.dataset.wanted),
+    );
+    expect(missed, path).toEqual([]);
+  }
+});

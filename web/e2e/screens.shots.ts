@@ -25,7 +25,7 @@ const TOWNS = [
 ] as const;
 const OFFICES = ['Harbor & Main Realty', 'Lindqvist Homes', 'Millbrook Brokers'];
 const STATUSES = ['Active', 'Active', 'Active', 'Active Under Contract', 'Pending', 'Coming Soon'];
-const LATENCY = 1_200;
+const LATENCY = 3_000;
 
 function home(place: number): { key: string; zip: string; more: Record<string, unknown> } {
   const [town, zip] = TOWNS[place % TOWNS.length] ?? TOWNS[0];

@@ -2471,7 +2471,8 @@ export interface components {
          * @description A CRM property as a list shows it: facts as a reader gets them, by RESO's names, null where nobody knows.
          *
          *     `touched_at`: when it was last written, by a person or by a sync. `mls_price` is the MLS's, whatever a user set over
-         *     it, and was `previous_price` before `price_changed_at`. `courtesy_of` is the office that has to be named where the listing is shown.
+         *     it, and was `previous_price` before `price_changed_at`. `courtesy_of` is the office that has to be named where the
+         *     listing is shown.
          */
         PropertySummary: {
             /** Address */

@@ -1,8 +1,9 @@
 import { Card, Group, Progress, Text } from '@mantine/core';
 import { IconPlayerStop } from '@tabler/icons-react';
-import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useEffect } from 'react';
 import { isOpen } from '@/api/live';
-import { run, runLocations } from '@/api/queries';
+import { config, run, runLocations } from '@/api/queries';
 import { percent } from '@/features/overview/RunningNow';
 import { useCancel } from '@/features/runs/doing';
 import { Act } from '@/shared/Act';
@@ -20,6 +21,11 @@ export function LiveRun({ id }: { id: number }) {
   const now = useNow();
   const cancel = useCancel();
   const one = asked.data;
+  const client = useQueryClient();
+  const ended = one !== undefined && !isOpen(one);
+  useEffect(() => {
+    if (ended) void client.invalidateQueries({ queryKey: config.queryKey }); // the page says so at once
+  }, [ended, client]);
   if (one === undefined || !isOpen(one)) return null;
   const places = (reading.data?.pages ?? []).flatMap((page) => page.items).map((place) => place.location);
   const left = one.estimated_finish_at ? new Date(one.estimated_finish_at).getTime() - now.getTime() : null;
