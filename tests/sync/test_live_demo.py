@@ -20,7 +20,7 @@ async def test_what_changes_every_minute_arrives(
     sample = write_sample(tmp_path / "sample", listings=60, crm_properties=1)
     mls = Live(sample.second)
     async with mls.serving() as address:
-        await mls.set_up(db, "demo", address, delay=0.0)
+        await mls.set_up(db, "demo", address)
         await it_arrives(mls, db, conn, database_dsn)
 
 

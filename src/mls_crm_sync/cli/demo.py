@@ -24,8 +24,8 @@ def demo(
 ) -> None:
     """Run the main job on a generated sample, show what changed in the CRM and why, and go on with it.
 
-    The sample has a database of its own. It is served on 127.0.0.1:8080, or the next free port; every minute a few of
-    its listings change, and a worker reads them.
+    The sample has a database of its own. It is served on 127.0.0.1:8080, or the next free port; twice a
+    minute a few of its listings change, and every minute a worker reads them.
     """
     on_a_loop(_demo(served=served))
 
@@ -84,7 +84,7 @@ def _invite(url: str, done: Tour) -> None:
     changed = done.changes[0]
     where = url.removeprefix("http://")
     body = f"""-H 'Content-Type: application/json' -d '{{"mls_property_id": "{changed["property_id"]}"}}'"""
-    typer.echo(f"Open {url} in a browser: every minute a few listings change, and a run reads them.")
+    typer.echo(f"Open {url} in a browser: twice a minute a few listings change, and a run reads them every minute.")
     typer.echo("The sample is served until Ctrl-C. Three things to try in another terminal:")
     typer.echo(f"curl {where}/api/properties/{changed['crm_id']}/mls-data")
     typer.echo(f"curl -X POST {where}/sync-property {body}")

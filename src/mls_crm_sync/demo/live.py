@@ -1,4 +1,4 @@
-"""The sample goes on: a small MLS on this machine whose listings change every minute, read by runs like any other."""
+"""The sample goes on: a small MLS on this machine whose listings change twice a minute, read by runs like any other."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from mls_crm_sync.sync.sealing import Sealer
 
 from .generator import SEED, next_status
 
-EVERY = 60.0
+EVERY = 30.0
 """Seconds between two changes of the market."""
 CHANGES = 4
-PAGE = 12
-"""Listings in an answer, and DELAY seconds between two requests: a run takes long enough to be watched."""
-DELAY = 1.0
+PAGE = 40
+"""Listings in an answer: with the schedule's delay between two requests a run takes long enough to be watched, and is
+over before the next one is due.
+"""
 
 
 class Live:
@@ -64,9 +65,9 @@ class Live:
             server.should_exit = True
             await answering
 
-    async def set_up(self, db: Database, source: str, address: str, *, delay: float = DELAY) -> None:
+    async def set_up(self, db: Database, source: str, address: str) -> None:
         """Make the service a source."""
-        await sources.add(db, Sealer(), source, "fake", {"url": address, "page_size": PAGE}, request_delay=delay)
+        await sources.add(db, Sealer(), source, "fake", {"url": address, "page_size": PAGE})
 
     async def go_on(self) -> None:
         """Let the market change, again and again."""
