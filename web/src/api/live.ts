@@ -6,8 +6,6 @@
 /** Milliseconds between two questions. */
 export const PACE = { running: 1_500, usual: 5_000, slow: 30_000 } as const;
 
-export type Pace = keyof typeof PACE;
-
 /** For a query's `refetchInterval`: quick while `busy` says so of its answer. A hidden tab asks nothing. */
 export function keepingUp<T>(busy: (data: T) => boolean): (query: { state: { data?: T } }) => number {
   return ({ state }) => (state.data !== undefined && busy(state.data) ? PACE.running : PACE.usual);

@@ -71,11 +71,6 @@ export const preview = (cron: string, tz: string) =>
     refetchInterval: PACE.slow,
   });
 
-export const edits = queryOptions({
-  queryKey: ['edits'],
-  queryFn: ({ signal }) => got(api.GET('/api/scheduled-jobs/{id}/edits', { params: { path: { id: ACTIVE } }, signal })),
-});
-
 export const schedules = queryOptions({
   queryKey: ['schedules'],
   queryFn: ({ signal }) => got(api.GET('/api/scheduled-jobs', { signal })),
@@ -229,12 +224,6 @@ export const sourceKinds = queryOptions({
 export const keys = queryOptions({
   queryKey: ['keys'],
   queryFn: ({ signal }) => got(api.GET('/api/keys', { signal })),
-});
-
-export const workers = queryOptions({
-  queryKey: ['workers'],
-  queryFn: ({ signal }) => got(api.GET('/api/workers', { signal })),
-  refetchInterval: PACE.slow,
 });
 
 export type Scope = 'read' | 'write:crm' | 'write:links' | 'write:config' | 'run' | 'admin';

@@ -114,7 +114,7 @@ export function ScheduleEditor({ job }: { job: Job }) {
   const edited = useRef(job.version);
   const [mode, setMode] = useState(isPreset(job.cron_expression) ? 'simple' : 'cron');
   const [clash, setClash] = useState(false);
-  const dirty = changes(draftOf({ ...job, ...{} }), form.values).length > 0;
+  const dirty = changes(before, form.values).length > 0;
 
   // Somebody else's edit comes in where nothing is being edited here; else it is met when this one is saved.
   useEffect(() => {
@@ -130,7 +130,6 @@ export function ScheduleEditor({ job }: { job: Job }) {
     (body: Partial<Body>) =>
       got(
         api.PUT('/active-properties-config', {
-          params: { header: { 'if-match': `"${edited.current}"` } as never },
           headers: { 'If-Match': `"${edited.current}"` },
           body: body as Body,
         }),
