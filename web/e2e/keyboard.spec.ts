@@ -2,19 +2,41 @@
 import type { Page } from '@playwright/test';
 import { expect, test } from './world';
 
-/** Presses Tab until what is focused has this name; not at all where it is focused already. */
+/** What controls are called, each by its own label, by a label of the form, or by its text. Runs in the page. */
+function named(controls: Element[]): string[] {
+  return controls.map((one) => {
+    const { labels } = one as HTMLInputElement;
+    const label = labels?.length ? labels[0]?.innerText : (one as HTMLElement).innerText;
+    return (one.getAttribute('aria-label') ?? label ?? '').trim();
+  });
+}
+
+/**
+ * Presses Tab until what is focused has this name; not at all where it is focused already. Waits for a control of that
+ * name first: nobody presses Tab towards what is not shown yet.
+ */
 async function tabTo(page: Page, name: string | RegExp, most = 60): Promise<void> {
+  const isIt = (told: string) => (typeof name === 'string' ? told === name : name.test(told));
+  const isAmong = async (selector: string) => (await page.locator(selector).evaluateAll(named)).some(isIt);
+  await expect
+    .poll(() => isAmong('a[href], button, input, textarea, [tabindex]'), { message: `a control named ${name}` })
+    .toBe(true);
   for (let presses = 0; presses <= most; presses += 1) {
-    const told = await page.evaluate(() => {
-      const one = document.activeElement as HTMLInputElement | null;
-      if (one === null || one === document.body) return null;
-      const label = one.labels?.length ? one.labels[0]?.innerText : one.innerText;
-      return (one.getAttribute('aria-label') ?? label ?? '').trim();
-    });
-    if (told !== null && (typeof name === 'string' ? told === name : name.test(told))) return;
+    if (await isAmong(':focus')) return;
     await page.keyboard.press('Tab');
   }
   throw new Error(`Tab does not lead to ${name}`);
+}
+
+/** Goes down the menu that has been opened to the item of this name, and chooses it. */
+async function choose(page: Page, item: string): Promise<void> {
+  const wanted = page.getByRole('menuitem', { name: item });
+  await expect(wanted).toBeVisible();
+  await expect(async () => {
+    await page.keyboard.press('ArrowDown');
+    await expect(wanted).toBeFocused({ timeout: 200 });
+  }).toPass({ timeout: 5_000, intervals: [50] });
+  await page.keyboard.press('Enter');
 }
 
 test('pages by g and a letter, the list of keys by ?, and the way past the menu', async ({ page }) => {
@@ -48,6 +70,7 @@ test('a property is found in the palette, opened, synced and unlinked', async ({
   await page.goto('/');
   await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
   await page.keyboard.press('Control+k');
+  await expect(page.getByRole('textbox', { name: 'Search or jump to' })).toBeFocused();
   await page.keyboard.type('77 Keyboard');
   await expect(page.getByRole('button', { name: /77 Keyboard Court/ })).toBeVisible();
   await page.keyboard.press('ArrowDown');
@@ -59,10 +82,7 @@ test('a property is found in the palette, opened, synced and unlinked', async ({
   await expect(page.getByText('In step already.')).toBeVisible();
   await page.keyboard.press('Shift+Tab');
   await page.keyboard.press('Enter');
-  await expect(page.getByRole('menuitem', { name: 'Unlink, keep the values' })).toBeVisible();
-  await page.keyboard.press('ArrowDown');
-  await expect(page.locator(':focus')).toHaveText(/Unlink/);
-  await page.keyboard.press('Enter');
+  await choose(page, 'Unlink, keep the values');
   await expect(page.getByText('Link it to its listing')).toBeVisible();
   await page.keyboard.press('/');
   await expect(page.locator(':focus')).toHaveAttribute('type', 'search');
@@ -103,11 +123,10 @@ test('the schedule is changed, switched off, paused and run', async ({ page, wor
   await expect(page.getByText('Schedule off')).toBeVisible();
   await page.keyboard.press('Space');
   await expect(page.getByText('Schedule on')).toBeVisible();
+  await expect(page.getByText('The schedule is on.').first()).toBeVisible();
   await tabTo(page, 'Pause');
   await page.keyboard.press('Enter');
-  await expect(page.getByRole('menuitem', { name: 'For an hour' })).toBeVisible();
-  await page.keyboard.press('ArrowDown');
-  await page.keyboard.press('Enter');
+  await choose(page, 'For an hour');
   await expect(page.getByRole('alert').filter({ hasText: 'By somebody' })).toBeVisible();
   await tabTo(page, 'Resume');
   await page.keyboard.press('Enter');
@@ -154,14 +173,14 @@ test('a run is stopped, and what failed is read again', async ({ page, world }) 
   await expect(page.getByText(/reads again what failed in/)).toBeVisible();
   await expect(page.getByText('Succeeded').first()).toBeVisible({ timeout: 30_000 });
 
-  world.mls.latency = 1_500;
+  world.mls.hold();
   await world.service.ask('POST', '/api/active-properties/run');
   await page.goto('/rescraping');
   await tabTo(page, 'Stop after this page');
   await page.keyboard.press('Enter');
   await expect(page.getByText(/stops after the page under way/)).toBeVisible();
+  world.mls.release();
   await expect(page.getByRole('row', { name: /Cancelled/ }).first()).toBeVisible({ timeout: 30_000 });
-  world.mls.latency = 0;
 });
 
 test('the tabs of a run, and the filters of lists', async ({ page, world }) => {
@@ -221,9 +240,7 @@ test('what the CRM keeps is edited, and a link is moved', async ({ page, world }
   await page.reload();
   await tabTo(page, 'Link');
   await page.keyboard.press('Enter');
-  await expect(page.getByRole('menuitem', { name: 'Move to another listing…' })).toBeVisible();
-  for (let steps = 0; steps < 3; steps += 1) await page.keyboard.press('ArrowDown');
-  await page.keyboard.press('Enter');
+  await choose(page, 'Move to another listing…');
   await expect(page.getByText('Move the link to another listing')).toBeVisible();
   await page.keyboard.press('/');
   await page.keyboard.type('move-2');
@@ -279,9 +296,7 @@ test('a source is connected, checked and taken away, a key made and revoked', as
   await expect(page.getByText('It can be read')).toBeVisible();
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
-  await expect(page.getByRole('menuitem', { name: 'Take it away…' })).toBeVisible();
-  for (let steps = 0; steps < 3; steps += 1) await page.keyboard.press('ArrowDown');
-  await page.keyboard.press('Enter');
+  await choose(page, 'Take it away…');
   await tabTo(page, 'Take it away', 12);
   await page.keyboard.press('Enter');
   await expect(page.getByRole('listitem').filter({ hasText: 'keyed' })).toBeHidden();
@@ -289,7 +304,7 @@ test('a source is connected, checked and taken away, a key made and revoked', as
   await page.goto('/settings?tab=keys');
   await tabTo(page, 'Make a key');
   await page.keyboard.press('Enter');
-  await expect(page.getByRole('dialog')).toBeVisible();
+  await tabTo(page, /^Name/, 14);
   await page.keyboard.type('keyed key');
   await tabTo(page, 'Make', 14);
   await page.keyboard.press('Enter');

@@ -38,6 +38,8 @@ export class Mls {
   latency = 0;
   /** ZIPs whose pages answer 500. */
   readonly broken = new Set<string>();
+  private opened: Promise<void> | null = null;
+  private open = () => {};
   private server: Server | null = null;
   address = '';
 
@@ -54,9 +56,22 @@ export class Mls {
     this.listings.set(key, { ...before, ...more, ModificationTimestamp: at });
   }
 
+  /** Answers nothing until `release`: what is to be seen during a run is not a matter of pace then. */
+  hold(): void {
+    this.opened = new Promise((done) => {
+      this.open = done;
+    });
+  }
+
+  release(): void {
+    this.open();
+    this.opened = null;
+  }
+
   async start(): Promise<void> {
     this.server = createServer((request, response) => {
-      setTimeout(() => {
+      setTimeout(async () => {
+        await this.opened;
         const [status, body] = this.answer(new URL(request.url ?? '/', 'http://mls'));
         response.writeHead(status, { 'Content-Type': 'application/json' });
         response.end(JSON.stringify(body));

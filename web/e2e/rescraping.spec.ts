@@ -175,3 +175,21 @@ test('two people edit the schedule at once: both versions are shown, and one is 
   await expect(both).toBeHidden();
   expect((await world.service.ask<Config>('GET', '/active-properties-config')).job.limit).toBe(300);
 });
+
+test('a switch put off and on again at once ends on, however slow the first answer', async ({ page, world }) => {
+  await world.service.ask('POST', '/active-properties-config/toggle', { enabled: true });
+  await page.goto('/rescraping');
+  let asked = 0;
+  await page.route('**/active-properties-config/toggle', async (route) => {
+    asked += 1;
+    if (asked === 1) await new Promise((done) => setTimeout(done, 1_000));
+    await route.continue();
+  });
+  await page.getByRole('switch', { name: 'Schedule on' }).press('Space');
+  await page.getByRole('switch', { name: 'Schedule off' }).press('Space');
+  await expect(page.getByText('The schedule is off; nothing falls due.')).toBeVisible();
+  await expect(page.getByText('The schedule is on.')).toBeVisible();
+  await expect(page.getByRole('switch', { name: 'Schedule on' })).toBeChecked();
+  const { job } = await world.service.ask<{ job: { status: string } }>('GET', '/active-properties-config');
+  expect(job.status).toBe('active');
+});

@@ -49,12 +49,15 @@ interface Doing<In, Out> {
   done?: (out: Out, given: In) => void;
   /** Returns true where it has dealt with the problem. */
   failed?: (problem: Problem, given: In) => boolean;
+  /** Of what bears the same word one waits for the other: of two requests under way the first may be done last. */
+  inTurn?: string;
 }
 
-export function useDo<In, Out>(work: (given: In) => Promise<Out>, { done, failed }: Doing<In, Out> = {}) {
+export function useDo<In, Out>(work: (given: In) => Promise<Out>, { done, failed, inTurn }: Doing<In, Out> = {}) {
   const client = useQueryClient();
   return useMutation({
     mutationFn: work,
+    scope: inTurn === undefined ? undefined : { id: inTurn },
     onSuccess: async (out, given) => {
       done?.(out, given);
       await client.invalidateQueries({ refetchType: 'active' });

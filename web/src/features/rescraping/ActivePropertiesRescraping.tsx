@@ -120,6 +120,7 @@ function ActivityBadge({ activity }: { activity: string }) {
 function OnOff({ job }: { job: Schemas['Schedule'] }) {
   const away = useRefusal('write:config');
   const toggle = useDo((enabled: boolean) => got(api.POST('/active-properties-config/toggle', { body: { enabled } })), {
+    inTurn: 'schedule on or off',
     done: (_, enabled) =>
       say(enabled ? 'The schedule is on.' : 'The schedule is off; nothing falls due.', 'teal', () =>
         toggle.mutate(!enabled),
