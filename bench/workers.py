@@ -32,6 +32,8 @@ from mls_crm_sync.sync.rescrape import ACTIVE_PROPERTIES
 from mls_crm_sync.sync.sealing import Sealer
 from sources.mls_service import MlsService
 
+NEWEST_RUN = "SELECT max(run_id) FROM scraping_jobs WHERE by_workers"
+
 
 async def measure(db: Database, settings: Settings, service: MlsService, number: int, jobs: int) -> float:
     """Let so many workers read everything once; return how long the run took, in seconds."""
@@ -46,13 +48,17 @@ async def measure(db: Database, settings: Settings, service: MlsService, number:
             while len(await workers.living(conn)) < number:  # noqa: ASYNC110 - they tell nobody
                 await asyncio.sleep(0.05)
             service.asked.clear()
+            before = await conn.fetchval(NEWEST_RUN) or 0
             await conn.execute("UPDATE scheduled_jobs SET next_run_at = clock_timestamp() - interval '1 second'")
             await asyncio.gather(*(schedules.tick(db) for _ in range(3)))
-            run_id = await conn.fetchval("SELECT max(run_id) FROM scraping_jobs WHERE by_workers")
+            # A worker looks what falls due too: where it was first, the run is there once it has committed.
+            while (run_id := await conn.fetchval(NEWEST_RUN) or 0) == before:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
             while (row := await runs.view(conn, run_id))["finished_at"] is None:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.05)
         assert row["status"] == "succeeded", row["error_detail"]
-        assert service.first_pages() == Counter(dict.fromkeys(service.listings, 1)), "each location once"
+        asked = service.first_pages()
+        assert asked == Counter(dict.fromkeys(service.listings, 1)), f"each location once, not {asked}"
         return float((row["finished_at"] - row["started_at"]).total_seconds())
     finally:
         for process in processes:
