@@ -117,8 +117,12 @@ SELECT property_id FROM absences AS a JOIN mls_properties AS p USING (property_i
 WHERE a.hold_id = $1 AND p.absence_state = 'held' ORDER BY property_id LIMIT $2
 
 -- name: still_held
-SELECT property_id FROM absences AS a JOIN mls_properties AS p USING (property_id)
-WHERE a.hold_id = $1 AND a.property_id = ANY ($2::text[]) AND p.absence_state = 'held' ORDER BY property_id
+-- Each state is looked up by its id: joined, with statistics from before many were held, all that are held are walked
+-- for each of them.
+SELECT a.property_id FROM absences AS a
+WHERE a.hold_id = $1 AND a.property_id = ANY ($2::text[])
+  AND (SELECT p.absence_state FROM mls_properties AS p WHERE p.property_id = a.property_id) = 'held'
+ORDER BY a.property_id
 
 -- name: add_to_evidence
 UPDATE absences AS a SET decided_at = now(), evidence = a.evidence || jsonb_build_object('released_by', h.decided_by)
