@@ -34,7 +34,8 @@ async def compared(http: httpx2.AsyncClient, name: str) -> dict[str, Any]:
 
 async def test_summary_is_what_a_reader_gets_and_names_the_office(http: httpx2.AsyncClient) -> None:
     await linked(http, "a", ListOfficeName="Realty & Sons")
-    await pushed(http, "a", ListPrice=480000, ListOfficeName="Realty & Sons")
+    await pushed(http, "a", ListPrice=495000, ListOfficeName="Realty & Sons")
+    await pushed(http, "a", "2026-03-03T12:00:00Z", ListPrice=480000, ListOfficeName="Realty & Sons")
     await done(
         await http.patch(
             "/api/properties/a", json={"overrides": {"BedroomsTotal": 3, "ListPrice": 490000}, "crm_status": "active"}
@@ -45,7 +46,7 @@ async def test_summary_is_what_a_reader_gets_and_names_the_office(http: httpx2.A
 
     assert one.items() >= {
         "id": "a", "crm_status": "active", "address": "1 Main Street", "city": "New York", "standard_status": "Active",
-        "list_price": "490000", "mls_price": "480000", "previous_price": "500000", "bedrooms": "3",
+        "list_price": "490000", "mls_price": "480000", "previous_price": "495000", "bedrooms": "3",
         "mls_number": "MLS-L-a", "overridden": 2,
         "courtesy_of": "Realty & Sons", "mls_property_id": "l-a", "listing_key": "L-a", "sync_status": "overridden",
     }.items()  # fmt: skip
@@ -72,7 +73,7 @@ async def test_summaries_are_filtered(http: httpx2.AsyncClient) -> None:
     await linked(http, "a", City="Austin", StandardStatus="Pending")
     await linked(http, "b")
     await made(http, id="c", crm_status="lead", own={"City": "Austin"}, platform="hub")
-    await done(await http.patch("/api/properties/b", json={"overrides": {"ListPrice": 1}}))
+    await done(await http.patch("/api/properties/b", json={"overrides": {"ListPrice": 1, "City": "Hartford"}}))
 
     async def found(**query: Any) -> list[str]:
         told = await done(await http.get(PATH, params=query))
@@ -80,6 +81,7 @@ async def test_summaries_are_filtered(http: httpx2.AsyncClient) -> None:
         return sorted(one["id"] for one in told["items"])
 
     assert await found(city="austin") == ["a", "c"]
+    assert await found(city="Hartford") == ["b"], "as it is shown, an override included"
     assert await found(standard_status="Pending") == ["a"]
     assert await found(linked=True) == ["a", "b"]
     assert await found(linked=False) == ["c"]
@@ -94,7 +96,8 @@ async def test_comparison_says_whose_value_it_is_and_since_when(http: httpx2.Asy
     await done(
         await http.patch("/api/properties/a", json={"own": {"City": "Bklyn", "PostalCode": "10001", "View": ["Sea"]}})
     )
-    run_id = await pushed(http, "a", ListPrice=480000)
+    await pushed(http, "a", ListPrice=490000)
+    run_id = await pushed(http, "a", "2026-03-03T12:00:00Z", ListPrice=480000)
 
     price = await compared(http, "ListPrice")
     assert price.items() >= {
@@ -126,7 +129,10 @@ async def test_comparison_after_the_link_was_cut_is_frozen(http: httpx2.AsyncCli
     await done(await http.delete("/api/properties/a/unlink-mls"))
     after = await done(await http.get("/api/properties/a/compare"))
 
-    assert (before["frozen"], after["frozen"]) == (False, True)
+    await made(http, id="never")
+    never = await done(await http.get("/api/properties/never/compare"))
+
+    assert (before["frozen"], after["frozen"], never["frozen"]) == (False, True, False)
     assert (await compared(http, "ListPrice"))["value"] == "500000"
     refused(await http.get("/api/properties/zz/compare"), 404, "crm_property_not_found")
 
@@ -209,23 +215,30 @@ async def test_overview_counts_what_there_is(http: httpx2.AsyncClient, conn: Con
     for name in ("a", "b", "old"):
         await linked(http, name)
     await made(http, id="c", crm_status="active")
+    await made(http, id="d", crm_status="lead")
     for name in ("a", "b", "old"):
         await done(await http.patch(f"/api/properties/{name}", json={"crm_status": "active"}))
     await conn.execute(
         "UPDATE mls_properties SET last_changed_at = now() - interval '30 hours' WHERE property_id = 'l-old'"
     )
+    await pushed(http, "b", ListPrice=490000)
+    await conn.execute("UPDATE property_changes SET at = at - interval '2 days'")
+    await conn.execute("UPDATE scraping_jobs SET finished_at = finished_at - interval '2 days'")
     await pushed(http, "a", ListPrice=480000)
+    await pushed(http, "new")
+    await pushed(http, "b", "2026-03-03T12:00:00Z", ListPrice=490000, PublicRemarks="long ago, in a run that took days")
+    await conn.execute("UPDATE property_changes SET at = at - interval '2 days' WHERE field_name = 'PublicRemarks'")
 
     told = await done(await http.get("/api/overview"))
 
-    assert (told["properties"], told["active_properties"], told["linked_properties"]) == (4, 4, 3)
+    assert (told["properties"], told["active_properties"], told["linked_properties"]) == (5, 4, 3)
     assert told["active_by_status"] == {"synced": 2, "stale": 1, "not_linked": 1}
     assert [(band["from_seconds"], band["properties"]) for band in told["freshness"] if band["properties"]] == [
         (0, 2),
         (24 * 3600, 1),
     ]
     assert (told["freshness"][-1]["to_seconds"], told["never_seen"]) == (None, 0)
-    assert (told["changes_in_a_day"], told["crm_updates_in_a_day"]) == ({"price": 1}, 1)
+    assert (told["changes_in_a_day"], told["crm_updates_in_a_day"]) == ({"price": 1}, 2)
     assert (told["running"], told["problems"], told["workers"]) == ([], [], 0)
     assert told["last_run"]["status"] == "succeeded"
 

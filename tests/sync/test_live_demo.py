@@ -14,7 +14,7 @@ from mls_crm_sync.sync import links, schedules
 from sync.test_rescrape import run_now
 
 
-async def test_what_changes_every_minute_arrives(
+async def test_what_the_market_changes_arrives(
     db: Database, conn: Connection, database_dsn: str, tmp_path: Path
 ) -> None:
     sample = write_sample(tmp_path / "sample", listings=60, crm_properties=1)

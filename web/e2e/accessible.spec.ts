@@ -1,6 +1,6 @@
 /** WCAG 2.2 AA by axe, on every page, light, dark and as wide as a phone; and nothing scrolls sideways. */
 import AxeBuilder from '@axe-core/playwright';
-import { expect, test } from './world';
+import { expect, open, test } from './world';
 
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
@@ -54,9 +54,7 @@ for (const { name, colorScheme, viewport } of looks) {
       '/settings?tab=keys',
       '/nowhere',
     ]) {
-      await page.goto(path);
-      await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
-      await page.waitForLoadState('networkidle');
+      await open(page, path);
       await scan(path);
     }
     await page.goto('/properties?import=true');

@@ -1,6 +1,6 @@
 /** Everything by the keyboard alone: no test of this file touches the mouse. */
 import type { Page } from '@playwright/test';
-import { expect, test } from './world';
+import { expect, open, test } from './world';
 
 /** What controls are called, each by its own label, by a label of the form, or by its text. Runs in the page. */
 function named(controls: Element[]): string[] {
@@ -335,9 +335,7 @@ test('every control of every page is reached by Tab', async ({ page, world }) =>
     '/settings',
     '/settings?tab=keys',
   ]) {
-    await page.goto(path);
-    await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
-    await page.waitForLoadState('networkidle');
+    await open(page, path);
     // Of a group of radio buttons and of a list of tabs one is reached, and arrows lead to the others.
     const controls = await page.evaluate(() => {
       const wanted = 'a[href], button, input, textarea, [role="switch"], [role="listbox"][tabindex], [data-row]';

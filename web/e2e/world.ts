@@ -1,5 +1,5 @@
 /** What every test stands in: a service with its database and an MLS, one of each for a worker. */
-import { test as base, expect } from '@playwright/test';
+import { test as base, expect, type Page } from '@playwright/test';
 import { listing, Mls } from './mls';
 import { Service } from './service';
 
@@ -94,3 +94,10 @@ export const test = base.extend<{ onlyOurHost: undefined }, { world: World }>({
 });
 
 export { expect };
+
+/** Opens a page and waits until nothing more comes. */
+export async function open(page: Page, path: string): Promise<void> {
+  await page.goto(path);
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await page.waitForLoadState('networkidle');
+}

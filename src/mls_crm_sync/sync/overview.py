@@ -115,7 +115,7 @@ def _by_status(active: Iterable[Row]) -> dict[str, int]:
 def _ages(active: Iterable[Row]) -> list[Age]:
     counted = Counter[int]()
     for row in active:
-        if row["linked"] and row["bucket"] is not None:
+        if row["bucket"] is not None:  # what is not linked was never seen
             counted[row["bucket"]] += row["count"]
     bounds = (timedelta(0), *AGES, None)
     return [Age(bounds[n] or timedelta(0), bounds[n + 1], counted[n]) for n in range(len(AGES) + 1)]

@@ -5,7 +5,9 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Schemas } from '@/api/client';
 import { playing, shown } from '@/testing';
 import { sentence } from './cron';
-import { bodyOf, draftOf, overlaps, ScheduleEditor } from './ScheduleEditor';
+import { bodyOf, draftOf } from './draft';
+import { overlaps } from './NextRuns';
+import { ScheduleEditor } from './ScheduleEditor';
 
 type Job = Schemas['Schedule'];
 

@@ -1,23 +1,19 @@
 import {
-  Alert,
   Button,
   Code,
   Grid,
   Group,
-  List,
   NumberInput,
   SegmentedControl,
   Select,
   SimpleGrid,
   Stack,
-  Table,
   TagsInput,
   Text,
   TextInput,
 } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useDebouncedValue } from '@mantine/hooks';
-import { IconAlertTriangle } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { api, got, type Schemas } from '@/api/client';
@@ -25,86 +21,12 @@ import type { Problem } from '@/api/problem';
 import { preview } from '@/api/queries';
 import { Act } from '@/shared/Act';
 import { say, useDo } from '@/shared/doing';
-import { duration, many, zoneName } from '@/shared/format';
-import { Loaded, Panel } from '@/shared/Panel';
-import { useZone } from '@/shared/preferences';
-import { When } from '@/shared/When';
-import { isPreset, PRESETS, sentence } from './cron';
-
-type Job = Schemas['Schedule'];
-
-/** What is edited, as the form has it. */
-export interface Draft {
-  cron_expression: string;
-  timezone: string;
-  limit: number | string;
-  request_delay: number | string;
-  priority: string;
-  city: string[];
-  postal_code: string[];
-  tags: string[];
-  assigned_agent: string[];
-}
-
-const FILTERS = ['city', 'postal_code', 'tags', 'assigned_agent'] as const;
-const LABELS: Record<keyof Draft, string> = {
-  cron_expression: 'How often',
-  timezone: 'Zone',
-  limit: 'Listings per location',
-  request_delay: 'Delay',
-  priority: 'Priority',
-  city: 'Cities',
-  postal_code: 'ZIPs',
-  tags: 'Tags',
-  assigned_agent: 'Agents',
-};
-
-export function draftOf(job: Job): Draft {
-  const of = (name: string) => ((job.filters[name] as string[] | undefined) ?? []).map(String);
-  return {
-    cron_expression: job.cron_expression,
-    timezone: job.timezone,
-    limit: job.limit,
-    request_delay: job.request_delay,
-    priority: job.priority,
-    city: of('city'),
-    postal_code: of('postal_code'),
-    tags: of('tags'),
-    assigned_agent: of('assigned_agent'),
-  };
-}
-
-type Body = Schemas['ActivePropertiesChanges'];
-
-/** What has to be sent for a draft; filters that are not edited here stay as they are. */
-export function bodyOf(draft: Draft, before: Draft, job: Job): Partial<Body> {
-  const body: Partial<Body> = {};
-  if (draft.cron_expression.trim() !== before.cron_expression) body.cron_expression = draft.cron_expression.trim();
-  if (draft.timezone !== before.timezone) body.timezone = draft.timezone;
-  if (Number(draft.limit) !== Number(before.limit)) body.limit = Number(draft.limit);
-  if (Number(draft.request_delay) !== Number(before.request_delay)) body.request_delay = Number(draft.request_delay);
-  if (draft.priority !== before.priority) body.priority = draft.priority;
-  if (FILTERS.some((name) => draft[name].join('\n') !== before[name].join('\n'))) {
-    const kept = Object.fromEntries(Object.entries(job.filters).filter(([name]) => !FILTERS.includes(name as never)));
-    body.filters = {
-      ...kept,
-      ...Object.fromEntries(FILTERS.filter((name) => draft[name].length > 0).map((name) => [name, draft[name]])),
-    };
-  }
-  return body;
-}
-
-export function shownValue(name: keyof Draft, draft: Draft): string {
-  const value = draft[name];
-  if (Array.isArray(value)) return value.length === 0 ? 'any' : value.join(', ');
-  if (name === 'cron_expression') return sentence(String(value)) ?? String(value);
-  if (name === 'request_delay') return `${value} s`;
-  return String(value);
-}
-
-function changes(before: Draft, draft: Draft): (keyof Draft)[] {
-  return (Object.keys(LABELS) as (keyof Draft)[]).filter((name) => String(before[name]) !== String(draft[name]));
-}
+import { many, zoneName } from '@/shared/format';
+import { Panel } from '@/shared/Panel';
+import { Clash } from './Clash';
+import { fieldName, isPreset, PRESETS, sentence } from './cron';
+import { type Body, bodyOf, changes, type Draft, draftOf, FILTERS, type Job, LABELS, shownValue } from './draft';
+import { NextRuns } from './NextRuns';
 
 const ZONES = Intl.supportedValuesOf('timeZone');
 
@@ -155,6 +77,10 @@ export function ScheduleEditor({ job }: { job: Job }) {
     },
   );
 
+  function send(draft: Draft): void {
+    save.mutate(bodyOf(draft, before, job));
+  }
+
   function take(): void {
     form.setInitialValues(before);
     form.setValues(before);
@@ -165,13 +91,12 @@ export function ScheduleEditor({ job }: { job: Job }) {
   const asked = useDebouncedValue(`${form.values.cron_expression.trim()}\n${form.values.timezone}`, 250)[0].split('\n');
   const seen = useQuery(preview(asked[0] ?? '', asked[1] ?? 'UTC'));
   const wrong = seen.data && !seen.data.valid ? seen.data.error : null;
-  const started = draftOf(job);
   const from = clash ? form.values : null;
 
   return (
     <form
       onSubmit={form.onSubmit((draft) => {
-        if (wrong === null) save.mutate(bodyOf(draft, started, job));
+        if (wrong === null) send(draft);
       })}
     >
       <Panel
@@ -308,20 +233,20 @@ export function ScheduleEditor({ job }: { job: Job }) {
         {from !== null && (
           <Clash
             mine={from}
-            theirs={started}
+            theirs={before}
             take={take}
             keep={() => {
               edited.current = job.version;
-              save.mutate(bodyOf(form.values, started, job));
+              send(form.values);
             }}
           />
         )}
         {dirty && from === null && (
           <Group justify="flex-end" mt="md" gap="sm">
             <Text size="sm" c="dimmed" mr="auto" component="div" role="status">
-              {changes(started, form.values).map((name) => (
+              {changes(before, form.values).map((name) => (
                 <div key={name}>
-                  {LABELS[name]}: {shownValue(name, started)} → <b>{shownValue(name, form.values)}</b>
+                  {LABELS[name]}: {shownValue(name, before)} → <b>{shownValue(name, form.values)}</b>
                 </div>
               ))}
             </Text>
@@ -333,7 +258,7 @@ export function ScheduleEditor({ job }: { job: Job }) {
               type="submit"
               loading={save.isPending}
               refused={wrong ? 'The schedule is not valid.' : null}
-              onClick={() => save.mutate(bodyOf(form.values, started, job))}
+              onClick={() => send(form.values)}
             >
               Save schedule
             </Act>
@@ -342,10 +267,6 @@ export function ScheduleEditor({ job }: { job: Job }) {
       </Panel>
     </form>
   );
-}
-
-function fieldName(field: string): string {
-  return ['minute', 'hour', 'day', 'month', 'weekday'].includes(field) ? `${field}: ` : '';
 }
 
 function OtherFilters({ filters }: { filters: Job['filters'] }) {
@@ -377,126 +298,5 @@ function Sentence({ draft, told }: { draft: Draft; told: Schemas['SchedulePrevie
       )}{' '}
       <Code>{draft.cron_expression}</Code>
     </Text>
-  );
-}
-
-function NextRuns({ of: asked, job }: { of: ReturnType<typeof useQuery<Schemas['SchedulePreview']>>; job: Job }) {
-  const zone = useZone();
-  return (
-    <>
-      <Text fw={600} size="sm" mb={6}>
-        Next 5 runs{' '}
-        <Text span c="dimmed" fw={400} size="xs">
-          in your time ({zoneName(zone)})
-        </Text>
-      </Text>
-      <Loaded of={asked}>
-        {(told) =>
-          told.valid ? (
-            <>
-              <Table verticalSpacing={5} fz="sm" className="num" aria-label="Next 5 runs">
-                <Table.Tbody>
-                  {told.next_runs.map((run) => (
-                    <Table.Tr key={run.at}>
-                      <Table.Td>
-                        <When at={run.at} as="full" />
-                      </Table.Td>
-                      <Table.Td c="dimmed">
-                        <When at={run.at} />
-                      </Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-              {told.daylight_saving.length > 0 && (
-                <List size="xs" mt={8} c="dimmed">
-                  {told.daylight_saving.map((one) => (
-                    <List.Item key={one}>{one}</List.Item>
-                  ))}
-                </List>
-              )}
-              <Overlap told={told} median={job.median_duration_ms} />
-            </>
-          ) : (
-            <Text size="sm" c="dimmed">
-              None: {told.error ? `${fieldName(told.error.field)}${told.error.reason}` : 'it is not valid'}
-            </Text>
-          )
-        }
-      </Loaded>
-    </>
-  );
-}
-
-/** Runs that usually take longer than the time between two of them. */
-export function overlaps(runs: { at: string }[], median: number | null): boolean {
-  if (median === null) return false;
-  return runs.some((run, place) => {
-    const next = runs[place + 1];
-    return next !== undefined && new Date(next.at).getTime() - new Date(run.at).getTime() < median;
-  });
-}
-
-function Overlap({ told, median }: { told: Schemas['SchedulePreview']; median: number | null }) {
-  if (!overlaps(told.next_runs, median)) return null;
-  return (
-    <Alert
-      color="orange"
-      variant="light"
-      mt="sm"
-      icon={<IconAlertTriangle size={18} aria-hidden />}
-      title="Runs would overlap"
-    >
-      A run usually takes {duration(median)}; due times while one is under way are skipped.
-    </Alert>
-  );
-}
-
-interface ClashProps {
-  mine: Draft;
-  theirs: Draft;
-  take: () => void;
-  keep: () => void;
-}
-
-/** Two people have edited at once: both versions, and the choice. */
-function Clash({ mine, theirs, take, keep }: ClashProps) {
-  const names = (Object.keys(LABELS) as (keyof Draft)[]).filter((name) => String(mine[name]) !== String(theirs[name]));
-  return (
-    <Alert
-      color="orange"
-      variant="light"
-      mt="md"
-      role="alert"
-      icon={<IconAlertTriangle size={18} aria-hidden />}
-      title="Somebody else has changed the schedule meanwhile"
-    >
-      <Table fz="sm" verticalSpacing={4} mb="sm" aria-label="Both versions">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Setting</Table.Th>
-            <Table.Th>Theirs, saved</Table.Th>
-            <Table.Th>Yours</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {names.map((name) => (
-            <Table.Tr key={name}>
-              <Table.Td>{LABELS[name]}</Table.Td>
-              <Table.Td>{shownValue(name, theirs)}</Table.Td>
-              <Table.Td>{shownValue(name, mine)}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-      <Group gap="xs">
-        <Button size="compact-sm" variant="default" onClick={take}>
-          Take theirs
-        </Button>
-        <Act needs="write:config" size="compact-sm" onClick={keep}>
-          Save yours over it
-        </Act>
-      </Group>
-    </Alert>
   );
 }

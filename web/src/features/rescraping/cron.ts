@@ -27,3 +27,8 @@ export function sentence(cron: string): string | null {
     return null;
   }
 }
+
+/** Which field of an expression an error is about, as it is put before the reason; empty where it is about the whole. */
+export function fieldName(field: string): string {
+  return ['minute', 'hour', 'day', 'month', 'weekday'].includes(field) ? `${field}: ` : '';
+}
