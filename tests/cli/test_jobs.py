@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,8 @@ from mls_crm_sync.cli.session import on_a_loop
 from mls_crm_sync.cli.shares import Shares, Work
 from mls_crm_sync.core.errors import ShareFailed, SourceBroken
 from mls_crm_sync.settings import Settings
-from mls_crm_sync.sources.base import Page, RawRecord, Rejected
+from mls_crm_sync.sources.base import Page
+from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store.database import connect
 from mls_crm_sync.store.runs import Hold
 from mls_crm_sync.sync.shares import Share
@@ -297,35 +297,54 @@ def started_shares(process: subprocess.Popen[bytes], count: int) -> list[psutil.
     return found
 
 
-@pytest.mark.parametrize("breaks", [False, True])
-@pytest.mark.parametrize("of", [1, 2, 3, 7])
-def test_each_record_is_of_one_share_and_of_its_listings(of: int, *, breaks: bool) -> None:
-    """Whatever the delivery's pages are, and where it breaks off."""
+DELIVERED = [a_listing(f"L{n % 50}", ListPrice=n) for n in range(200)]
+AS_LINES = [orjson.dumps(record) for record in DELIVERED]
 
-    async def delivery() -> AsyncIterator[Page]:
-        for number in range(8):
-            records = [a_listing(f"L{n % 50}", ListPrice=n) for n in range(number * 25, number * 25 + 25)]
-            raws = tuple(RawRecord(int(record["ListPrice"]), orjson.dumps(record)) for record in records)
-            rejected = (Rejected(number, "not_json", "", b"x"),)
-            yield Page(number, raws, rejected, number, {"page": number}, origin="a" if number < 5 else "b")
-        if breaks:
-            raise SourceBroken("truncated", "cut off")
+
+@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.parametrize("file_format", ["jsonl", "json", "csv"])
+@pytest.mark.parametrize("of", [1, 2, 3, 7])
+def test_each_record_is_of_one_share_and_of_its_listings(
+    of: int, file_format: str, tmp_path: Path, *, breaks: bool
+) -> None:
+    """Whatever the delivery's format and blocks are, and where it breaks off."""
+    path = tmp_path / f"delivery.{file_format}"
+    if file_format == "csv":
+        rows = "".join(f"{record['ListingKey']},{record['ListPrice']}\r\n" for record in DELIVERED)
+        whole = f"ListingKey,ListPrice\r\n{rows}".encode()
+        broken = whole + b'L1,"2'
+    elif file_format == "json":
+        inside = b",".join([*AS_LINES[:90], b"17", *AS_LINES[90:]])
+        whole, broken = b"[" + inside + b"]", b"[" + inside + b","
+    else:
+        whole = b"\r\n".join([*AS_LINES[:90], b"", b"17", *AS_LINES[90:], b""])
+        broken = whole + AS_LINES[0][:-9]
+    path.write_bytes(broken if breaks else whole)
 
     async def read(share: Share) -> list[Page]:
         pages: list[Page] = []
+        reading = FileReading(
+            str(path), field_names=("ListingKey", "ListPrice"), page_size=20, block_bytes=700, takes=share.takes
+        )
         with pytest.raises(SourceBroken) if breaks else nullcontext():
-            async for page in share.pages(delivery()):
+            async for page in reading.pages():
                 pages.append(page)  # noqa: PERF401 - those before it breaks, too
         return pages
 
     parts = [asyncio.run(read(Share(number, of))) for number in range(of)]
 
-    positions = [[raw.position for page in part for raw in page.records] for part in parts]
-    assert sorted(itertools.chain(*positions)) == list(range(200))
-    assert all(part == sorted(part) for part in positions), "in their order"
-    assert sum(len(page.rejected) for part in parts for page in part) == 8
-    assert all(part[-1].checkpoint == {"page": 7} for part in parts)
-    assert all(len(part) == (8 if of == 1 else -(-5 // of) + -(-3 // of)) for part in parts), "as few as can be"
-    keys = [{orjson.loads(raw.data)["ListingKey"] for page in part for raw in page.records} for part in parts]
+    read_by = [[raw for page in part for raw in page.records] for part in parts]
+    prices = [[int(orjson.loads(raw.data)["ListPrice"]) for raw in raws] for raws in read_by]
+    assert sorted(itertools.chain(*prices)) == list(range(200))
+    assert all(mine == sorted(mine) for mine in prices), "in their order"
+    if file_format != "csv":
+        assert sum(len(page.rejected) for part in parts for page in part) == 1
+        assert sum(len(page.rejected) for page in parts[0]) == 1
+    alone = asyncio.run(read(Share(0, 1)))
+    assert {*itertools.chain(*read_by)} == {raw for page in alone for raw in page.records}, "each at its place"
+    keys = [{orjson.loads(raw.data)["ListingKey"] for raw in raws} for raws in read_by]
     assert sum(map(len, keys)) == 50
     assert all(keys), "none is idle"
+    assert all(len(part) == -(-sum(len(p.records) + len(p.rejected) for p in part) // 20) for part in parts), (
+        "few pages"
+    )

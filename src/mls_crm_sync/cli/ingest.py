@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mls_crm_sync.core.errors import SourceBroken
     from mls_crm_sync.sources.base import Page
+    from mls_crm_sync.sources.pieces import Takes
     from mls_crm_sync.store.database import Database
     from mls_crm_sync.sync.ingest import IngestResult
     from mls_crm_sync.sync.preview import Shown
@@ -81,14 +82,20 @@ def ingest(
 class Delivery:
     """The files of one run, read one after the other as one."""
 
-    def __init__(self, files: list[str], columns: Path | None, file_format: FileFormat | None) -> None:
+    def __init__(
+        self, files: list[str], columns: Path | None, file_format: FileFormat | None, takes: Takes | None = None
+    ) -> None:
+        """`takes`: which records of them are wanted, where that is not all."""
         from mls_crm_sync.core.fields import BY_NAME
         from mls_crm_sync.sources.column_map import load_column_map
         from mls_crm_sync.sources.file import FileReading
 
         column_map = load_column_map(columns) if columns else None
         self.time_zone = column_map.time_zone if column_map else None
-        self._files = [FileReading(file, format=file_format, columns=column_map, field_names=BY_NAME) for file in files]
+        self._files = [
+            FileReading(file, format=file_format, columns=column_map, field_names=BY_NAME, takes=takes)
+            for file in files
+        ]
 
     @property
     def total_bytes(self) -> int | None:

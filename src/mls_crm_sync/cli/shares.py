@@ -1,4 +1,4 @@
-"""The processes of `ingest --jobs`: each reads the delivery, and takes in its share of it.
+"""The processes of `ingest --jobs`: each looks through the delivery, and takes in its share of it.
 
     with the run's process                     a share's process
     one line of JSON: the work             ->
@@ -185,14 +185,15 @@ async def _take_share() -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     work = json.loads(await lines.readline())
     columns = Path(work["columns"]) if work["columns"] else None
-    delivery = Delivery(work["files"], columns, work["file_format"])
+    share = Share(work["number"], work["of"])
+    delivery = Delivery(work["files"], columns, work["file_format"], share.takes)
     reader = reader_for(work["source"], zone("--time-zone", work["time_zone"]))
     async with open_database(Settings(), max_size=4) as db:
         _say({"ready": True})
         line = await lines.readline()
         if not line:
             return
-        held, share = Hold(**json.loads(line)["held"]), Share(work["number"], work["of"])
+        held = Hold(**json.loads(line)["held"])
         async with aclosing(delivery.pages()) as pages, _while_somebody_waits(lines):
             part = await read_share(db, reader, pages, held, share, progress=_say_progress)
     broken = part.error

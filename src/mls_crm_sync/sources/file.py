@@ -22,7 +22,7 @@ from .delivery import BLOCK_BYTES, STDIN, Delivery, open_delivery, printable, si
 from .formats import UTF8_BOM, FileFormat, find_format
 from .json_lines import read_json_lines
 from .json_stream import Envelope, read_json
-from .pieces import Piece
+from .pieces import Piece, Takes, wanted
 
 PAGE_RECORDS = 1000
 PAGE_BYTES = 8 * 1024 * 1024
@@ -44,14 +44,18 @@ class FileReading:
         field_names: Collection[str],
         page_size: int = PAGE_RECORDS,
         block_bytes: int = BLOCK_BYTES,
+        takes: Takes | None = None,
     ) -> None:
-        """`field_names` is what CSV columns are matched with. Raises InvalidInput for bad `columns`."""
+        """`field_names` is what CSV columns are matched with; of records that `takes` does not want nothing is handed
+        out. Raises InvalidInput for bad `columns`.
+        """
         self._path = path
         self._format = format
         self._columns = (columns or ColumnMap()).checked(field_names)
         self._field_names = field_names
         self._page_size = page_size
         self._block_bytes = block_bytes
+        self._takes = takes
         self._envelope = Envelope()
         self._outcome: PassOutcome | None = None
         self.total_bytes = size_of(path)
@@ -117,12 +121,13 @@ class FileReading:
         found = find_format(self._path, head, asked=self._format, encoding=encoding)
         blocks = _without_bom(delivery.blocks())
         match found:
-            case FileFormat.JSON:
-                return read_json(blocks, self._envelope)
             case FileFormat.JSON_LINES:
-                return read_json_lines(blocks)
+                return read_json_lines(blocks, self._takes)
+            case FileFormat.JSON:
+                pieces = read_json(blocks, self._envelope)
             case FileFormat.CSV:
-                return read_csv(blocks, columns=self._columns, field_names=self._field_names)
+                pieces = read_csv(blocks, columns=self._columns, field_names=self._field_names)
+        return pieces if self._takes is None else wanted(pieces, self._takes)
 
 
 def _without_bom(blocks: Iterator[bytes]) -> Iterator[bytes]:

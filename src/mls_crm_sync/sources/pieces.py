@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from .base import RawRecord, Rejected
 
 Piece: TypeAlias = RawRecord | Rejected
+
+Takes: TypeAlias = Callable[[bytes, int, int], bool]
+"""Asked whether a piece is wanted that stands in these bytes, between begin and end; the others are passed over."""
 
 MAX_RECORD_BYTES = 20 * 1024 * 1024
 """A listing with 200 photos has about 0.2 MB; what is longer than this is not a listing."""
@@ -20,6 +24,11 @@ def piece(position: int, data: bytes) -> Piece:
     if data.startswith(b"{"):
         return RawRecord(position, data)
     return Rejected(position, "not_an_object", f"a record begins with '{{', this with {_begin(data)}", data)
+
+
+def wanted(pieces: Iterator[list[Piece]], takes: Takes) -> Iterator[list[Piece]]:
+    for some in pieces:
+        yield [one for one in some if takes(one.data, 0, len(one.data))]
 
 
 def too_large(position: int, kept: bytes) -> Rejected:

@@ -108,12 +108,11 @@ _NEVER = datetime.min.replace(tzinfo=UTC)  # the driver writes it as -infinity
 async def differing_states(
     conn: Connection, location_id: int, sighted: Mapping[str, tuple[bytes, datetime | None]]
 ) -> dict[str, State | None]:
-    """Return the states of the listings that are not stored with this digest and clock, from this location.
-
-    None for one that is not stored at all.
+    """Return the states of the listings that are not stored with this digest, of 16 bytes, and clock, from this
+    location. None for one that is not stored at all.
     """
     digests, clocks = zip(*sighted.values(), strict=True)
-    rows = await conn.fetch(_SQL["differing_states"], location_id, list(sighted), digests, clocks)
+    rows = await conn.fetch(_SQL["differing_states"], location_id, list(sighted), b"".join(digests), clocks)
     return {row[0]: None if row[1] is None else State(*row[1:]) for row in rows}
 
 

@@ -7,11 +7,12 @@ JOIN mls_state AS s USING (property_id)
 -- name: differing_states
 -- Of the listings of a page, those that are not stored exactly as they were sighted, or not here: most of a re-read is,
 -- and of that nothing travels back. Without a lock, like the one above; a listing that nobody has has no state.
+-- $3: the digests one behind the other, 16 bytes each; the driver takes three times as long over an array of them.
 SELECT i.property_id AS sighted, s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash,
        s.norm_version, s.source_modified_at
-FROM unnest($2::text[], $3::bytea[], $4::timestamptz[]) AS i (property_id, digest, modified_at)
+FROM unnest($2::text[], $4::timestamptz[]) WITH ORDINALITY AS i (property_id, modified_at, place)
 LEFT JOIN mls_state AS s ON s.property_id = i.property_id
-WHERE s.digest IS DISTINCT FROM i.digest OR s.location_id <> $1 OR s.source_modified_at IS DISTINCT FROM i.modified_at
+WHERE s.digest IS DISTINCT FROM substring($3::bytea, 16 * i.place::int - 15, 16) OR s.location_id <> $1 OR s.source_modified_at IS DISTINCT FROM i.modified_at
 
 -- name: ids_by_source_key
 -- The ids of listings by the source's own keys; a pushed listing may have brought an id of its own.

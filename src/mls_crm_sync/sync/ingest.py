@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -31,7 +31,7 @@ from . import absence
 from .absence import NO_LOOK_UP, LookUp, Settled
 from .apply import Transaction
 from .finishing import end_location
-from .recognise import Batch, Fresh, Incoming, Look, Reader, checked_name, look_ahead, recognise
+from .recognise import Batch, Fresh, Incoming, Looked, Reader, checked_name, look_ahead, recognise
 from .shares import ALL, Part, Progress, Share, sum_of
 from .tally import Tally
 
@@ -157,7 +157,7 @@ async def read_share(
     not_after: datetime | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Part:
-    """Read our share of the pages into the database, for a run that somebody has made.
+    """Read pages of our share into the database, for a run that somebody has made.
 
     Raises RunLost when it was given away or has ended, StoreUnavailable when the database is away.
     """
@@ -165,10 +165,9 @@ async def read_share(
     short = ""
     async with _PageWriter(db, reader, held, share, not_after=not_after, progress=progress) as writer:
         try:
-            async with aclosing(share.pages(pages)) as ours:
-                async for page in ours:
-                    short = page.short
-                    await writer.take(page)
+            async for page in pages:
+                short = page.short
+                await writer.take(page)
         except SourceBroken as broken:
             error = broken.with_traceback(None)  # with its frames all that was read of a page would stay in memory
             error.__context__ = error.__cause__ = None
@@ -202,7 +201,7 @@ class _PageWriter:
         self._has_set_aside: bool | None = None  # by an earlier run; asked once
         self._step = held.begun.pages if held.begun else 0
         self._writing: asyncio.Task[None] | None = None
-        self._written: set[str] = set()  # listings of the page that is being written
+        self._written: Collection[str] = frozenset()  # listings of the page that is being written
         self.tally = Tally.of_dict(held.begun.counts) if held.begun else Tally()
 
     async def __aenter__(self) -> Self:
@@ -217,21 +216,21 @@ class _PageWriter:
 
     async def take(self, page: Page) -> None:
         """Look at a page, and begin to write it once the page before is written."""
-        looks = await look_ahead(self._db, self._reader, self._held.location_id, page.records)
+        looked = await look_ahead(self._db, self._reader, self._held.location_id, page.records)
         await self.finish()
-        self._writing = asyncio.create_task(self._write(page, looks, self._written))
-        self._written = {an_id for look in looks for an_id in look.ids}
+        self._writing = asyncio.create_task(self._write(page, looked, self._written))
+        self._written = looked.ids
 
     async def finish(self) -> None:
         """Wait until the pages that were taken are written. Raises what writing them raised."""
         if self._writing is not None:
             await self._writing
 
-    async def _write(self, page: Page, looks: Sequence[Look], written: Collection[str]) -> None:
+    async def _write(self, page: Page, looked: Looked, written: Collection[str]) -> None:
         if self._has_set_aside is None:
             self._has_set_aside = await self._look_for_set_aside()
         rejected = [Broken(r.position, r.reason, r.detail, r.data, is_record=False) for r in page.rejected]
-        async for batch in recognise(self._db, self._reader, self._held.location_id, looks, written):
+        async for batch in recognise(self._db, self._reader, self._held.location_id, looked, written):
             batch.broken += rejected
             rejected = []
             await self._write_batch(batch, page)

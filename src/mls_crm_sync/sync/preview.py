@@ -69,8 +69,8 @@ async def preview(
 async def _page(db: Database, reader: Reader, page: Page, show: Callable[[Shown], None]) -> Tally:
     found: list[Shown] = [SetAside(r.position, page.origin, r.reason, r.detail, None, None) for r in page.rejected]
     tally = Tally(read=len(found), quarantined=len(found))
-    looks = await look_ahead(db, reader, NO_LOCATION, page.records)
-    async for batch in recognise(db, reader, NO_LOCATION, looks, ()):
+    looked = await look_ahead(db, reader, NO_LOCATION, page.records)
+    async for batch in recognise(db, reader, NO_LOCATION, looked, ()):
         async with db.connection() as conn:
             tally.add(await _batch(conn, reader, batch, found))
         found += (SetAside(b.position, page.origin, b.reason, b.detail, b.field, b.source_key) for b in batch.broken)

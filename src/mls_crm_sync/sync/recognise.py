@@ -20,6 +20,7 @@ from mls_crm_sync.core.changes import Decision, decide, is_older
 from mls_crm_sync.core.errors import InvalidInput, RecordRejected
 from mls_crm_sync.core.hashing import Recogniser, Sighting, payload_digest, says_of
 from mls_crm_sync.core.listing import Normalised, Normaliser, property_id, source_key_of
+from mls_crm_sync.core.splitting import Members
 from mls_crm_sync.core.values import BadValue, instant_of
 from mls_crm_sync.sources.base import RawRecord
 from mls_crm_sync.store import listings, payloads
@@ -42,7 +43,7 @@ that others wait for."""
 NO_DIGEST = b""
 """Of a record that its bytes alone cannot tell: it is parsed each time."""
 
-NEVER_STORED = b"-"
+NEVER_STORED = bytes(16)
 """A digest that no listing has: its state is asked for in any case."""
 
 
@@ -136,13 +137,19 @@ class Reader:
     def believes(self, clock: datetime | None) -> bool:
         return clock is None or clock <= self._latest
 
-    def take(self, raw: RawRecord, sighting: Sighting | None = None, says: bytes | None = None) -> Incoming | Broken:
+    def take(
+        self,
+        raw: RawRecord,
+        sighting: Sighting | None = None,
+        members: Members | None = None,
+        says: bytes | None = None,
+    ) -> Incoming | Broken:
         """Return the record in normal form, or what there is to say of it where that cannot be.
 
-        `sighting` and `says` are what its bytes have told already.
+        `sighting`, `members` and `says` are what its bytes have told already.
         """
         try:
-            return self._parse(raw, sighting, says)
+            return self._parse(raw, sighting, members, says)
         except RecordRejected as rejected:
             return self._broken(raw, rejected)
 
@@ -180,12 +187,14 @@ class Reader:
         write = listing_write(incoming, decision, incoming.payload, incoming.payload_digest)
         return Fresh(write, raw, incoming.facts.unknown, incoming.notes)
 
-    def _parse(self, raw: RawRecord, sighting: Sighting | None, says: bytes | None) -> Incoming:
-        return (self._plainly(raw, sighting, says) if sighting else None) or self._strictly(raw, sighting, says)
+    def _parse(
+        self, raw: RawRecord, sighting: Sighting | None, members: Members | None, says: bytes | None
+    ) -> Incoming:
+        plainly = self._plainly(raw, sighting, members or sighting.members(), says) if sighting else None
+        return plainly or self._strictly(raw, sighting, says)
 
-    def _plainly(self, raw: RawRecord, sighting: Sighting, says: bytes | None) -> Incoming | None:
+    def _plainly(self, raw: RawRecord, sighting: Sighting, members: Members, says: bytes | None) -> Incoming | None:
         """A record that is spelled as usual, without making a value of it; None where the strict way has to look."""
-        members = sighting.members()
         plain = self._plain.read(raw.data, members) if self.believes(sighting.modified_at) else None
         if plain is None:
             return None
@@ -259,6 +268,30 @@ class Look(NamedTuple):
     state: State | None
 
 
+class Looked(NamedTuple):
+    """A page after a look at it. Most of a re-read is stored exactly as it was sighted: nothing is made of that."""
+
+    raws: Sequence[RawRecord]
+    ones: Sequence[Sighting | Incoming | Broken]  # of the same records
+    looks: Mapping[int, Look]  # at those that are not stored so, by their place in the page
+    ids: frozenset[str]  # of all listings of the page
+    once: bool  # each of them comes once
+
+    def same(self) -> list[str]:
+        """Return the ids of the listings that are stored as they were sighted."""
+        looks = self.looks
+        if not looks:
+            return [one.property_id for one in self.ones]  # type: ignore[union-attr] # sighted, all of them
+        return [one.property_id for n, one in enumerate(self.ones) if n not in looks]  # type: ignore[union-attr]
+
+    def every(self) -> list[Look]:
+        """Return a look at each record, in order."""
+        return [
+            self.looks.get(n) or _as_sighted(raw, one)  # type: ignore[arg-type] # sighted, or there is a look
+            for n, (raw, one) in enumerate(zip(self.raws, self.ones, strict=True))
+        ]
+
+
 class _Pace:
     """Tells when it is time to give way."""
 
@@ -279,24 +312,30 @@ async def _give_way() -> None:
     await asyncio.sleep(0)
 
 
-async def look_ahead(db: Database, reader: Reader, location_id: int, raws: Sequence[RawRecord]) -> list[Look]:
+async def look_ahead(db: Database, reader: Reader, location_id: int, raws: Sequence[RawRecord]) -> Looked:
     """Look at a page's records. May run while the page before is being written: it gives way every few records, and
     what that page changes is looked at again by `recognise`.
     """
-    sighted: list[Sighting | Incoming | Broken] = []
+    ones: list[Sighting | Incoming | Broken] = []
     pace = _Pace()
-    for raw in raws:
-        if pace.is_over():
+    for n, raw in enumerate(raws):
+        if not n & 7 and pace.is_over():
             await _give_way()
-        sighted.append(reader.sight(raw) or reader.take(raw))
+        ones.append(reader.sight(raw) or reader.take(raw))
     async with db.connection() as conn:
-        differing = await _differing(conn, location_id, sighted)
-    looks: list[Look] = []
-    for raw, one in zip(raws, sighted, strict=True):
+        differing = await _differing(conn, location_id, ones)
+    looks: dict[int, Look] = {}
+    every = [one.property_id for one in ones if not isinstance(one, Broken)]
+    ids, count = set(every), len(every)
+    for n, one in enumerate(ones):
+        if isinstance(one, Sighting) and one.property_id not in differing:
+            continue
         if pace.is_over():
             await _give_way()
-        looks.append(_look(reader, raw, one, differing, location_id))
-    return looks
+        looks[n] = look = _look(reader, raws[n], one, differing, location_id)
+        count += len(look.ids) - (not isinstance(one, Broken))
+        ids.update(look.ids)
+    return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
 
 
 async def _differing(
@@ -317,15 +356,20 @@ async def _differing(
 
 
 async def recognise(
-    db: Database, reader: Reader, location_id: int, looks: Sequence[Look], written: Collection[str]
+    db: Database, reader: Reader, location_id: int, looked: Looked, written: Collection[str]
 ) -> AsyncIterator[Batch]:
     """Yield the records in order, sorted by what they need, in batches that hold each listing at most once.
 
     A listing that was `written` since it was looked at, or that comes again in the page, is compared with what was made
     of it: write each batch before asking for the next.
     """
+    if looked.once and looked.ids.isdisjoint(written):  # as it is nearly always
+        looks = list(looked.looks.values())
+        await _give_stored_ids(db, reader, looks)
+        yield _batch(looks, location_id, looked.same())
+        return
     stale = set(written)
-    for group, ids in _groups(looks):
+    for group, ids in _groups(looked.every()):
         again = [] if stale.isdisjoint(ids) else [n for n, look in enumerate(group) if not stale.isdisjoint(look.ids)]
         if again:
             async with db.connection() as conn:
@@ -337,14 +381,10 @@ async def recognise(
         stale |= ids
 
 
-def _groups(looks: Sequence[Look]) -> Iterator[tuple[list[Look], set[str]]]:
+def _groups(looks: Iterable[Look]) -> Iterator[tuple[list[Look], set[str]]]:
     """Yield runs of records without a listing in common, each with the ids of its listings."""
-    every = [an_id for look in looks for an_id in look.ids]
-    if len(ids := set(every)) == len(every):  # as it is nearly always
-        yield list(looks), ids
-        return
     group: list[Look] = []
-    ids = set()
+    ids: set[str] = set()
     for look in looks:
         if not ids.isdisjoint(look.ids):
             yield group, ids
@@ -363,8 +403,8 @@ def _look(
 ) -> Look:
     if isinstance(one, Sighting):
         an_id = one.property_id
-        if an_id not in differing:  # as most of a re-read
-            return Look(raw, one, (an_id,), Known(an_id, one.digest, None, False, raw), None)  # noqa: FBT003 - not elsewhere
+        if an_id not in differing:
+            return _as_sighted(raw, one)
         state = differing[an_id]
         return Look(raw, one, (an_id,), _told(reader, raw, one, state, location_id), state)
     if isinstance(one, Incoming):
@@ -372,6 +412,12 @@ def _look(
         state = differing[one.property_id]
         return Look(raw, one, ids, one if state else reader.fresh(raw, one), state)
     return Look(raw, one, () if one.source_key is None else (property_id(reader.source, one.source_key),), one, None)
+
+
+def _as_sighted(raw: RawRecord, one: Sighting) -> Look:
+    """Of a listing that is stored exactly so."""
+    an_id = one.property_id
+    return Look(raw, one, (an_id,), Known(an_id, one.digest, None, False, raw), None)  # noqa: FBT003 - not elsewhere
 
 
 def _told(
@@ -385,9 +431,10 @@ def _told(
     if not reader.believes(clock):
         return reader.take(raw, one)
     if state.digest != one.digest:
-        says = one.says()
+        members = one.members()
+        says = says_of(members)
         if says != state.payload_digest or not reader.may_say_what_is_stored(clock, state):
-            return reader.take(raw, one, says)
+            return reader.take(raw, one, members, says)
     if clock is not None and state.modified_at is not None and clock <= state.modified_at:
         clock = None
     return Known(one.property_id, state.digest, clock, state.location_id != location_id, raw)
@@ -427,8 +474,9 @@ def _under_stored_id(reader: Reader, look: Look, state: State) -> Look:
     return look._replace(told=told, state=state)
 
 
-def _batch(looks: Iterable[Look], location_id: int) -> Batch:
-    batch = Batch()
+def _batch(looks: Iterable[Look], location_id: int, same: Sequence[str] = ()) -> Batch:
+    """`same`: listings that are stored exactly as they were sighted, here."""
+    batch = Batch(shown=list(same), told=set(same))
     for look in looks:
         _sort_in(batch, look.told, look.state, location_id)
     nothing_more = len(batch.told) - len(batch.known)

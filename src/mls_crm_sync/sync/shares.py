@@ -1,4 +1,4 @@
-"""A delivery read by several processes: each reads all of it and takes its share of the records.
+"""A delivery read by several processes: each looks through all of it and takes its share of the records.
 
 Which share a record is of follows from its ListingKey: the records of a listing stay in their order. A key that is
 written in an unusual way (escapes, white space, a number) is of the first share; where a delivery writes the key of one
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
 from mls_crm_sync.core.errors import SourceBroken
-from mls_crm_sync.sources.base import Page
 from mls_crm_sync.store import runs
 from mls_crm_sync.store.database import Connection, Database
 
@@ -51,51 +50,14 @@ class Share(NamedTuple):
     number: int  # from 0
     of: int
 
-    async def pages(self, pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
-        """Yield our records, gathered to pages as large as the delivery's: a page costs the same, large or small.
-
-        A page that is whole is yielded at once: the next one may be long in coming. Raises SourceBroken after all that
-        came before the damage.
-        """
-        gathered: list[Page] = []
-        try:
-            async for page in pages:
-                if gathered and gathered[0].origin != page.origin:
-                    yield _joined(gathered)
-                    gathered = []
-                gathered.append(self._of_page(page))
-                if len(gathered) == self.of:
-                    yield _joined(gathered)
-                    gathered = []
-        except SourceBroken:
-            if gathered:
-                yield _joined(gathered)
-            raise
-        if gathered:
-            yield _joined(gathered)
-
-    def _of_page(self, page: Page) -> Page:
-        """Return the page with our records alone; what is no record at all is the first share's."""
-        if self.of == 1:
-            return page
-        mine = tuple(raw for raw in page.records if _number_of(raw.data) % self.of == self.number)
-        return replace(page, records=mine, rejected=page.rejected if self.number == 0 else ())
+    def takes(self, data: bytes, begin: int, end: int) -> bool:
+        """Whether the record that stands there is ours; what is no record at all is the first share's."""
+        at = data.find(_NAME, begin, end)  # a look for one text is ten times as fast as a search
+        key = _KEY.match(data, at, end) if at >= 0 else None
+        return (0 if key is None else crc32(key[1])) % self.of == self.number
 
 
 ALL = Share(0, 1)
-
-
-def _number_of(record: bytes) -> int:
-    key = _KEY.match(record, max(0, record.find(_NAME)))  # a look for one text is ten times as fast as a search
-    return 0 if key is None else crc32(key[1])
-
-
-def _joined(pages: Sequence[Page]) -> Page:
-    """One page of several that follow each other; how far it goes is how far the last one went."""
-    if len(pages) == 1:
-        return pages[0]
-    records = tuple(raw for page in pages for raw in page.records)
-    return replace(pages[-1], records=records, rejected=tuple(one for page in pages for one in page.rejected))
 
 
 class Together:
