@@ -40,3 +40,10 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
 async def after(conn: Connection, seq: int, *, limit: int = 100) -> list[Row]:
     """Return the events after `seq`, in order."""
     return await conn.fetch(_SQL["after"], seq, limit)
+
+
+async def listings_since(conn: Connection, seq: int) -> tuple[int, list[str]]:
+    """Return the newest event and the listings whose content was changed or emptied after event `seq`."""
+    row = await conn.fetchrow(_SQL["listings_since"], seq)
+    assert row is not None  # noqa: S101 - it selects one row
+    return row[0], row[1] or []

@@ -116,6 +116,24 @@ async def differing_states(
     return {row[0]: None if row[1] is None else State(*row[1:]) for row in rows}
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_NO_CLOCK = (-(2**63)).to_bytes(8, "big", signed=True)
+
+
+def stored_as(property_id: str, digest: bytes, clock: datetime | None) -> bytes:
+    """Return a listing's id, digest (16 bytes) and clock (8 bytes: microseconds since 1970) one behind the other."""
+    micros = _NO_CLOCK if clock is None else ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
+    return property_id.encode() + digest + micros
+
+
+async def stored_at(conn: Connection, location_id: int, *, limit: int) -> tuple[int, list[bytes]]:
+    """Return how at most `limit` listings of a location are stored, each as by `stored_as`, and up to which event."""
+    row = await conn.fetchrow(_SQL["stored_at"], location_id, limit)
+    assert row is not None  # noqa: S101 - it selects one row
+    return row[0], row[1]
+
+
 async def ids_by_source_key(conn: Connection, source: str, source_keys: Collection[str]) -> dict[str, str]:
     rows = await conn.fetch(_SQL["ids_by_source_key"], source, list(source_keys))
     return {row["source_key"]: row["property_id"] for row in rows}

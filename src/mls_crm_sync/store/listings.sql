@@ -14,6 +14,19 @@ FROM unnest($2::text[], $4::timestamptz[]) WITH ORDINALITY AS i (property_id, mo
 LEFT JOIN mls_state AS s ON s.property_id = i.property_id
 WHERE s.digest IS DISTINCT FROM substring($3::bytea, 16 * i.place::int - 15, 16) OR s.location_id <> $1 OR s.source_modified_at IS DISTINCT FROM i.modified_at
 
+-- name: stored_at
+-- How the listings of a location are stored, in the form of `stored_as`, and the event up to which that is so: one
+-- statement, one snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the
+-- driver writes as -infinity.
+SELECT coalesce((SELECT max(seq) FROM events), 0),
+       ARRAY(
+           SELECT convert_to(property_id, 'UTF8') || digest || int8send(
+               coalesce((extract(epoch FROM source_modified_at) * 1000000)::bigint, -9223372036854775808))
+           FROM mls_state
+           WHERE location_id = $1 AND length(digest) = 16 AND isfinite(source_modified_at) IS NOT FALSE
+           LIMIT $2
+       )
+
 -- name: ids_by_source_key
 -- The ids of listings by the source's own keys; a pushed listing may have brought an id of its own.
 SELECT source_key, property_id FROM mls_properties WHERE source = $1 AND source_key = ANY ($2::text[])

@@ -32,6 +32,7 @@ from .absence import NO_LOOK_UP, LookUp, Settled
 from .apply import Transaction
 from .finishing import end_location
 from .recognise import Batch, Fresh, Incoming, Looked, Reader, checked_name, look_ahead, recognise
+from .scope import WORTH_IT_AFTER, Scope
 from .shares import ALL, Part, Progress, Share, sum_of
 from .tally import Tally
 
@@ -201,6 +202,9 @@ class _PageWriter:
         self._has_set_aside: bool | None = None  # by an earlier run; asked once
         self._step = held.begun.pages if held.begun else 0
         self._writing: asyncio.Task[None] | None = None
+        self._seen = 0  # records
+        self._scope: Scope | None = None
+        self._has_read_scope = False
         self._written: Collection[str] = frozenset()  # listings of the page that is being written
         self.tally = Tally.of_dict(held.begun.counts) if held.begun else Tally()
 
@@ -216,10 +220,19 @@ class _PageWriter:
 
     async def take(self, page: Page) -> None:
         """Look at a page, and begin to write it once the page before is written."""
-        looked = await look_ahead(self._db, self._reader, self._held.location_id, page.records)
+        await self._read_scope()
+        looked = await look_ahead(self._db, self._reader, self._held.location_id, page.records, self._scope)
+        self._seen += len(page.records)
         await self.finish()
         self._writing = asyncio.create_task(self._write(page, looked, self._written))
         self._written = looked.ids
+
+    async def _read_scope(self) -> None:
+        """Once, where the delivery turns out to be long; the pages so far asked for what they showed."""
+        if self._seen >= WORTH_IT_AFTER and not self._has_read_scope:
+            self._has_read_scope = True
+            async with self._db.connection() as conn:
+                self._scope = await Scope.read(conn, self._held.location_id)
 
     async def finish(self) -> None:
         """Wait until the pages that were taken are written. Raises what writing them raised."""

@@ -28,6 +28,7 @@ from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.listings import ListingWrite, State, searched
 from mls_crm_sync.store.quarantine import Broken
 
+from .scope import Scope
 from .tally import Tally
 
 MAX_NAME = 200
@@ -312,9 +313,13 @@ async def _give_way() -> None:
     await asyncio.sleep(0)
 
 
-async def look_ahead(db: Database, reader: Reader, location_id: int, raws: Sequence[RawRecord]) -> Looked:
+async def look_ahead(
+    db: Database, reader: Reader, location_id: int, raws: Sequence[RawRecord], scope: Scope | None = None
+) -> Looked:
     """Look at a page's records. May run while the page before is being written: it gives way every few records, and
     what that page changes is looked at again by `recognise`.
+
+    `scope`: what is stored of the location, where that was read; nothing that it holds is asked for.
     """
     ones: list[Sighting | Incoming | Broken] = []
     pace = _Pace()
@@ -322,8 +327,7 @@ async def look_ahead(db: Database, reader: Reader, location_id: int, raws: Seque
         if not n & 7 and pace.is_over():
             await _give_way()
         ones.append(reader.sight(raw) or reader.take(raw))
-    async with db.connection() as conn:
-        differing = await _differing(conn, location_id, ones)
+    differing = await _differing_of_page(db, location_id, ones, scope)
     looks: dict[int, Look] = {}
     every = [one.property_id for one in ones if not isinstance(one, Broken)]
     ids, count = set(every), len(every)
@@ -336,6 +340,17 @@ async def look_ahead(db: Database, reader: Reader, location_id: int, raws: Seque
         count += len(look.ids) - (not isinstance(one, Broken))
         ids.update(look.ids)
     return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
+
+
+async def _differing_of_page(
+    db: Database, location_id: int, ones: Sequence[Sighting | Incoming | Broken], scope: Scope | None
+) -> dict[str, State | None]:
+    async with db.connection() as conn:
+        if scope is None:
+            return await _differing(conn, location_id, ones)
+        await scope.catch_up(conn)
+        unsure = [one for one in ones if not (isinstance(one, Sighting) and scope.holds(one))]
+        return await _differing(conn, location_id, unsure)
 
 
 async def _differing(

@@ -1,0 +1,46 @@
+"""What the listings of a location are stored as: read once for a long delivery, and kept true by the events.
+
+Asking for the states of a page's listings by their keys costs the server several times what reading them side by side
+does, and the more, the more listings there are. So a delivery that turns out to be long reads the narrow rows of its
+location once, and compares in memory. What is stored of a listing changes in a transaction that appends an event of it
+(`listing.changed`, `listing.purged`), and events are numbered in the order of their commits: whatever was written since
+is found by its number, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mls_crm_sync.core.hashing import Sighting
+from mls_crm_sync.store import events, listings
+from mls_crm_sync.store.database import Connection
+
+MAX_LISTINGS = 100_000
+"""Of a location; 15 MB. Larger ones are looked up by their keys, page by page."""
+
+WORTH_IT_AFTER = 2_000
+"""Records of a delivery: a shorter one asks for less than reading its location may cost."""
+
+
+class Scope:
+    """Tells of a sighted record whether its listing is stored exactly so, from this location."""
+
+    def __init__(self, stored: Iterable[bytes], seq: int) -> None:
+        self._stored = frozenset(stored)
+        self._seq = seq
+        self._changed: set[str] = set()  # since it was read, by whomever
+
+    @classmethod
+    async def read(cls, conn: Connection, location_id: int) -> Scope | None:
+        """Return None for a location of which nothing is stored, or too much."""
+        seq, stored = await listings.stored_at(conn, location_id, limit=MAX_LISTINGS + 1)
+        return cls(stored, seq) if 0 < len(stored) <= MAX_LISTINGS else None
+
+    async def catch_up(self, conn: Connection) -> None:
+        """Note what was written since the last time."""
+        self._seq, changed = await events.listings_since(conn, self._seq)
+        self._changed.update(changed)
+
+    def holds(self, one: Sighting) -> bool:
+        an_id = one.property_id
+        return an_id not in self._changed and listings.stored_as(an_id, one.digest, one.modified_at) in self._stored

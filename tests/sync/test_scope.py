@@ -1,0 +1,168 @@
+"""A long delivery compares with what was read of its location once; what is written meanwhile is seen all the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from making import LOCATION, SOURCE, a_crm, a_link, a_listing, a_page, deliver, history, id_of, out_of_step, without
+from mls_crm_sync.core.listing import Normaliser
+from mls_crm_sync.sources.base import Page
+from mls_crm_sync.store import listings
+from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.sync.ingest import IngestResult, ingest
+from mls_crm_sync.sync.purge import purge
+from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.scope import WORTH_IT_AFTER, Scope
+
+SIZE = 500
+LONG = WORTH_IT_AFTER + 3 * SIZE
+
+Meanwhile = Callable[[], Awaitable[object]]
+
+
+def small(number: int, **members: Any) -> bytes:
+    """A record without a clock: what comes last holds."""
+    return orjson.dumps(without(a_listing(f"L{number}", **members), "ModificationTimestamp"))
+
+
+RECORDS = [small(number) for number in range(LONG)]
+
+
+async def delivered(
+    db: Database, records: list[bytes], *, after: int = 0, meanwhile: Meanwhile | None = None
+) -> IngestResult:
+    """Deliver records in pages; once `after` pages are written, something else happens."""
+
+    async def pages() -> AsyncIterator[Page]:
+        for number, begin in enumerate(range(0, len(records), SIZE), 1):
+            if meanwhile is not None and number == after + 1:
+                await meanwhile()
+            yield a_page(records[begin : begin + SIZE], number)
+
+    return await ingest(db, Reader(SOURCE, Normaliser()), pages(), location=LOCATION, complete=True)
+
+
+@pytest.fixture
+async def stored(db: Database) -> Database:
+    assert (await delivered(db, RECORDS)).tally.new == LONG
+    return db
+
+
+LAST = LONG - 1  # on the last page, which is compared with what was read before
+
+
+async def test_what_was_read_once_is_not_asked_for_again(
+    stored: Database, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = listings.differing_states
+
+    async def counted(conn: Connection, location_id: int, sighted: Any) -> Any:
+        asked.append(len(sighted))
+        return await real(conn, location_id, sighted)
+
+    monkeypatch.setattr(listings, "differing_states", counted)
+    result = await delivered(stored, [*RECORDS[:LAST], small(LAST, ListPrice=1)])
+
+    assert asked == [SIZE] * (WORTH_IT_AFTER // SIZE) + [1]
+    assert (result.tally.unchanged, result.tally.recognised, result.tally.changed) == (LAST, LAST, 1)
+    assert await conn.fetchval("SELECT shown FROM location_passes ORDER BY pass_id DESC LIMIT 1") == LONG
+
+
+async def test_change_by_somebody_else_is_seen(stored: Database, conn: Connection) -> None:
+    """Taken for what was read before, the delivery's own word would be lost, and the count would say it is stored."""
+    await a_crm(stored, "a")
+    await a_link(stored, "a", f"L{LAST}")
+
+    async def other() -> None:
+        assert (await deliver(stored, orjson.loads(small(LAST, ListPrice=7)))).tally.changed == 1
+
+    result = await delivered(stored, RECORDS, after=WORTH_IT_AFTER // SIZE + 1, meanwhile=other)
+
+    assert (result.tally.changed, result.tally.unchanged) == (1, LAST)
+    told = [(previous, new) for _, name, previous, new in await history(conn, f"L{LAST}") if name == "ListPrice"]
+    assert told == [("500000", "7"), ("7", "500000")]
+    assert await out_of_step(conn) == []
+
+
+async def test_purged_listing_is_filled_again(stored: Database, conn: Connection) -> None:
+    result = await delivered(
+        stored, RECORDS, after=WORTH_IT_AFTER // SIZE + 1, meanwhile=lambda: purge(stored, id_of(f"L{LAST}"))
+    )
+
+    assert (result.tally.new, result.tally.unchanged) == (1, LAST)
+    assert await conn.fetchval("SELECT count(*) FROM mls_properties WHERE purged_at IS NOT NULL") == 0
+
+
+@pytest.mark.parametrize("between", [0, 1, 2])
+async def test_listing_that_comes_twice_ends_as_it_came_last(stored: Database, conn: Connection, between: int) -> None:
+    """Changed and changed back, on one page, on two that follow each other, and on two with one between them."""
+    first = LONG - 3 * SIZE + 1
+    again = first + 1 + between * SIZE
+    records = [*RECORDS[:first], small(first, ListPrice=7), *RECORDS[first + 1 :]]
+    records.insert(again, small(first))
+
+    result = await delivered(stored, records)
+
+    assert (result.tally.changed, result.tally.unchanged) == (2, LONG - 1)
+    told = [(previous, new) for _, name, previous, new in await history(conn, f"L{first}") if name == "ListPrice"]
+    assert told == [("500000", "7"), ("7", "500000")]
+
+
+async def test_listing_first_read_elsewhere_belongs_here_too(stored: Database, conn: Connection) -> None:
+    await deliver(stored, orjson.loads(small(LONG)), location="10002")
+
+    result = await delivered(stored, [*RECORDS, small(LONG)])
+
+    assert (result.tally.unchanged, result.tally.new) == (LONG + 1, 0)
+    where = "SELECT count(*) FROM location_listings WHERE property_id = $1"
+    assert await conn.fetchval(where, id_of(f"L{LONG}")) == 2
+
+
+CLOCKS = [
+    None,
+    datetime(2026, 3, 1, 12, tzinfo=UTC),
+    datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC),
+    datetime(2026, 3, 1, 12, 0, 0, 999_999, tzinfo=UTC),
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(1900, 2, 28, 1, 2, 3, 456_789, tzinfo=UTC),
+    datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(2, 1, 1, tzinfo=UTC),
+]
+
+
+async def test_database_and_we_write_what_is_stored_alike(conn: Connection) -> None:
+    insert = "INSERT INTO mls_state VALUES ($1, $2, $3, '', '', '1', $4)"
+    expected = []
+    for number, clock in enumerate(CLOCKS):
+        an_id, digest = f"Zoë's {number}" if number % 2 else id_of(str(number)), bytes([number]) * 16
+        await conn.execute(insert, an_id, 5, digest, clock)
+        expected.append(listings.stored_as(an_id, digest, clock))
+    await conn.execute(insert, "purged", 5, b"", None)
+    await conn.execute(insert, "elsewhere", 6, bytes(16), None)
+    await conn.execute(insert, "the year 1", 5, bytes(16), datetime.min.replace(tzinfo=UTC))
+
+    seq, stored = await listings.stored_at(conn, 5, limit=100)
+
+    assert seq == 0
+    assert sorted(stored) == sorted(expected)
+    assert len({*stored}) == len(CLOCKS)
+
+
+async def test_location_with_nothing_or_too_much_is_asked_by_the_page(
+    stored: Database, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = await conn.fetchval("SELECT location_id FROM locations")
+    assert await Scope.read(conn, location + 1) is None
+    assert await Scope.read(conn, location) is not None
+    monkeypatch.setattr("mls_crm_sync.sync.scope.MAX_LISTINGS", LONG)
+    assert await Scope.read(conn, location) is not None
+    monkeypatch.setattr("mls_crm_sync.sync.scope.MAX_LISTINGS", LONG - 1)
+    assert await Scope.read(conn, location) is None
+    assert (await delivered(stored, RECORDS)).tally.recognised == LONG
