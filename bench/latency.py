@@ -34,7 +34,7 @@ from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import ingest
 from mls_crm_sync.sync.links import LinkRow
 from mls_crm_sync.sync.push import push
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 SOURCE, LOCATION = "bench", "*"
 PAUSE = 0.005  # seconds between two arrivals

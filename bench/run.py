@@ -42,7 +42,7 @@ from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest, ingest_by
 from mls_crm_sync.sync.links import LinkRow
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 SOURCE, LOCATION = "bench", "*"
 

@@ -12,7 +12,7 @@ from mls_crm_sync.sources.base import Page, RawRecord
 from mls_crm_sync.store.database import Connection, Database, Row
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 SOURCE, LOCATION = "test-mls", "10001"
 

@@ -36,7 +36,7 @@ from mls_crm_sync.store.database import Connection, Database, connect
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.crm import Edit
 from mls_crm_sync.sync.ingest import ingest
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 UNSYNCED = Normaliser().unsynced
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ from mls_crm_sync.sources.http import Limits
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import IngestResult
 from mls_crm_sync.sync.passes import read_location
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 from sources.fault_server import send
 from sources.realtor_site import SAN_DIEGO, Asked, Fault, RealtorSite, a_home
 

@@ -26,7 +26,7 @@ from mls_crm_sync.sync import quarantine as quarantine_verbs
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.links import LinkRow
 from mls_crm_sync.sync.purge import purge
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 from mls_crm_sync.sync.tally import Tally
 from model import crm_requests
 from model.bench import Bench

@@ -12,7 +12,7 @@ from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.sources.base import Answer, Checkpoint, Page, Wanted
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.passes import read_location
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 from passes.world import Ends, Killed, World, WorldReading, WorldSource
 
 READER = Reader("world", Normaliser())

@@ -30,7 +30,7 @@ from mls_crm_sync.store.database import Database
 from mls_crm_sync.sync import absence
 from mls_crm_sync.sync.passes import read_location
 from mls_crm_sync.sync.push import push
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 from passes.reference import Reading, Reference
 from passes.world import PAGE, Ends, Killed, World, WorldSource
 

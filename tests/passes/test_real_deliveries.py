@@ -17,7 +17,7 @@ from mls_crm_sync.store import absence as store
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.absence import decide_hold
 from mls_crm_sync.sync.ingest import IngestResult, ingest
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 READER = Reader("nyc", Normaliser())
 

@@ -21,7 +21,7 @@ from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import payloads
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import IngestResult, ingest
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 pytestmark = pytest.mark.one_server
 

@@ -36,7 +36,7 @@ from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import listings, payloads, runs
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import end_abandoned, ingest
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 
 async def test_new_listing_is_one_row_of_history_without_a_field_and_one_event(db: Database, conn: Connection) -> None:

@@ -22,7 +22,7 @@ from mls_crm_sync.sync.ingest import ingest
 from mls_crm_sync.sync.purge import purge
 from mls_crm_sync.sync.push import push
 from mls_crm_sync.sync.quarantine import retry
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 BAD_YEAR = a_listing("L1", ListPrice=450000, YearBuilt="around 1900")
 

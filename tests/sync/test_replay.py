@@ -36,7 +36,7 @@ from mls_crm_sync.sync import links, sources
 from mls_crm_sync.sync.ingest import ingest
 from mls_crm_sync.sync.purge import purge
 from mls_crm_sync.sync.push import push
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 from mls_crm_sync.sync.replay import Progress, preview, replay
 from mls_crm_sync.sync.sealing import Sealer
 

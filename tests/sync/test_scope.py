@@ -16,7 +16,7 @@ from mls_crm_sync.store import listings
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.purge import purge
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 from mls_crm_sync.sync.scope import WORTH_IT_AFTER, Scope
 
 SIZE = 500

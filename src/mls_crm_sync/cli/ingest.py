@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mls_crm_sync.store.database import Database
     from mls_crm_sync.sync.ingest import IngestResult
     from mls_crm_sync.sync.preview import Shown
-    from mls_crm_sync.sync.recognise import Reader
+    from mls_crm_sync.sync.reader import Reader
 
 
 def ingest(
@@ -207,6 +207,6 @@ def _show_as_json(one: Shown) -> None:
 
 def reader_for(source: str, zone: ZoneInfo | None) -> Reader:
     from mls_crm_sync.core.listing import Normaliser
-    from mls_crm_sync.sync.recognise import Reader
+    from mls_crm_sync.sync.reader import Reader
 
     return Reader(source, Normaliser(), time_zone=zone)

@@ -22,7 +22,7 @@ def bad(option: str, detail: str) -> typer.BadParameter:
 def name(option: str, text: str) -> str:
     """Return the name of a source, a location or a platform."""
     from mls_crm_sync.core.errors import InvalidInput
-    from mls_crm_sync.sync.recognise import checked_name
+    from mls_crm_sync.sync.reader import checked_name
 
     try:
         return checked_name(option, text)

@@ -23,7 +23,7 @@ from mls_crm_sync.store.database import Database, Row
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.links import LinkRow
-from mls_crm_sync.sync.recognise import Reader
+from mls_crm_sync.sync.reader import Reader
 
 from .generator import write_sample
 

@@ -127,7 +127,7 @@ class FileReading:
                 pieces = read_json(blocks, self._envelope)
             case FileFormat.CSV:
                 pieces = read_csv(blocks, columns=self._columns, field_names=self._field_names)
-        return pieces if self._takes is None else wanted(pieces, self._takes)
+        return (wanted(some, self._takes) for some in pieces)
 
 
 def _without_bom(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from mls_crm_sync.core.errors import SourceBroken
 
 from .base import RawRecord
 from .json_text import is_cut_off
-from .pieces import WHITESPACE, Parts, Piece, Takes, piece, too_large
+from .pieces import WHITESPACE, Parts, Piece, Takes, piece, too_large, wanted
 
 
 def read_json_lines(blocks: Iterator[bytes], takes: Takes | None = None) -> Iterator[list[Piece]]:
@@ -26,19 +26,19 @@ def read_json_lines(blocks: Iterator[bytes], takes: Takes | None = None) -> Iter
         begun.add(block if end < 0 else block[:end])
         if end < 0:
             continue
-        pieces = _line(number, begun, takes)
+        pieces = wanted(_line(number, begun), takes)
         number, end = _lines(block, end + 1, number + 1, takes, pieces)
         begun = Parts()
         begun.add(block[end:])
         yield pieces
-    last = _line(number, begun, None)  # that it is cut off, whoever it is of, each reader has to see
+    last = _line(number, begun)
     if last and is_cut_off(last[0].data) and not begun.too_large:
         raise SourceBroken(
             "truncated",
             f"the last line, {number}, ends inside a record",
             hint="fetch the file again: the transfer was cut off",
         )
-    yield [one for one in last if takes is None or takes(one.data, 0, len(one.data))]
+    yield wanted(last, takes)  # only now: that it is cut off, whoever it is of, each reader has to see
 
 
 def _lines(block: bytes, begin: int, number: int, takes: Takes | None, pieces: list[Piece]) -> tuple[int, int]:
@@ -59,10 +59,8 @@ def _lines(block: bytes, begin: int, number: int, takes: Takes | None, pieces: l
     return number, begin
 
 
-def _line(number: int, line: Parts, takes: Takes | None) -> list[Piece]:
+def _line(number: int, line: Parts) -> list[Piece]:
     text = line.joined().strip(WHITESPACE)
-    if takes is not None and not takes(text, 0, len(text)):
-        return []
     if line.too_large:
         return [too_large(number, text)]
     return [piece(number, text)] if text else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 from .base import RawRecord, Rejected
@@ -26,9 +26,9 @@ def piece(position: int, data: bytes) -> Piece:
     return Rejected(position, "not_an_object", f"a record begins with '{{', this with {_begin(data)}", data)
 
 
-def wanted(pieces: Iterator[list[Piece]], takes: Takes) -> Iterator[list[Piece]]:
-    for some in pieces:
-        yield [one for one in some if takes(one.data, 0, len(one.data))]
+def wanted(pieces: list[Piece], takes: Takes | None) -> list[Piece]:
+    """Return those of the pieces that are wanted; None wants all."""
+    return pieces if takes is None else [one for one in pieces if takes(one.data, 0, len(one.data))]
 
 
 def too_large(position: int, kept: bytes) -> Rejected:

@@ -25,7 +25,8 @@ from mls_crm_sync.store.events import Event
 from mls_crm_sync.store.listings import ListingWrite, State, StoredListing, searched
 from mls_crm_sync.store.quarantine import Broken
 
-from .recognise import NO_DIGEST, Fresh, Incoming, Known, Reader, listing_write
+from .reader import NO_DIGEST, Fresh, Incoming, Reader, listing_write
+from .recognise import Known
 from .tally import Tally
 
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
 
 from .links import ROWS_PER_TRANSACTION, RowError
-from .recognise import checked_name
+from .reader import checked_name
 
 T = TypeVar("T")
 

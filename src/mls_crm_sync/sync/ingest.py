@@ -31,7 +31,8 @@ from . import absence
 from .absence import NO_LOOK_UP, LookUp, Settled
 from .apply import Transaction
 from .finishing import end_location
-from .recognise import Batch, Fresh, Incoming, Looked, Reader, checked_name, look_ahead, recognise
+from .reader import Fresh, Incoming, Reader, checked_name
+from .recognise import Batch, Looked, look_ahead, recognise
 from .scope import WORTH_IT_AFTER, Scope
 from .shares import ALL, Part, Progress, Share, sum_of
 from .tally import Tally

@@ -29,7 +29,7 @@ from . import absence
 from .absence import ASKED_AT_ONCE, LookUp, Told
 from .finishing import LINKED_LISTINGS
 from .ingest import IngestResult, end_unread, ingest, ingest_by, ingest_held, proven, read_share
-from .recognise import Reader
+from .reader import Reader
 from .shares import Part, Progress
 from .tally import Tally
 

@@ -18,7 +18,8 @@ from mls_crm_sync.store import crm_properties, listings
 from mls_crm_sync.store.database import Connection, Database
 
 from .apply import count, count_new
-from .recognise import Batch, Reader, look_ahead, recognise
+from .reader import Reader
+from .recognise import Batch, look_ahead, recognise
 from .tally import Tally
 
 NO_LOCATION = 0

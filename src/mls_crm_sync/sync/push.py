@@ -15,7 +15,7 @@ from mls_crm_sync.store.database import Database, Row
 
 from .ingest import IngestResult, ingest
 from .links import RowError
-from .recognise import Reader
+from .reader import Reader
 
 LISTINGS_PER_PAGE = 500
 PUSHED = "push"

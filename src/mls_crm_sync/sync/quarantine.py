@@ -15,7 +15,7 @@ from mls_crm_sync.store.database import Database, Row
 
 from .ingest import ingest
 from .push import PUSHED
-from .recognise import Reader
+from .reader import Reader
 from .tally import Tally
 
 RECORDS_PER_PAGE = 200

@@ -34,7 +34,7 @@ from mls_crm_sync.store.runs import LocationEnd
 
 from .finishing import end_location
 from .ingest import CHANGED_PER_TRANSACTION, LINKED_PER_TRANSACTION, claimed_run
-from .recognise import NO_DIGEST, Reader
+from .reader import NO_DIGEST, Reader
 from .sources import zones
 from .tally import Tally
 

@@ -34,7 +34,7 @@ from mls_crm_sync.store import sources as source_store
 from mls_crm_sync.store.database import Connection, Database, now
 from mls_crm_sync.store.schedules import Job
 
-from .recognise import checked_name
+from .reader import checked_name
 from .rescrape import ACTIVE_PROPERTIES, make_run, select
 
 log = structlog.get_logger()

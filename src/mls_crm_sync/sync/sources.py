@@ -24,7 +24,7 @@ from mls_crm_sync.store.sources import Setup
 
 from . import budgets
 from .budgets import DatabaseGate
-from .recognise import Reader, checked_name
+from .reader import Reader, checked_name
 from .sealing import Sealer
 
 log = structlog.get_logger()

@@ -32,7 +32,7 @@ Facts = dict[str, Any]
 
 
 def _shown_name(name: str) -> str:
-    """As `sync.recognise.checked_name`: it is kept for good, and shown."""
+    """As `sync.reader.checked_name`: it is kept for good, and shown."""
     if not name.strip() or not name.isprintable():
         raise ValueError("must be printable text")
     return name
