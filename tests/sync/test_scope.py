@@ -12,7 +12,7 @@ import pytest
 from making import LOCATION, SOURCE, a_crm, a_link, a_listing, a_page, deliver, history, id_of, out_of_step, without
 from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.sources.base import Page
-from mls_crm_sync.store import listings
+from mls_crm_sync.store import events, listings
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.purge import purge
@@ -166,3 +166,22 @@ async def test_location_with_nothing_or_too_much_is_asked_by_the_page(
     monkeypatch.setattr("mls_crm_sync.sync.scope.MAX_LISTINGS", LONG - 1)
     assert await Scope.read(conn, location) is None
     assert (await delivered(stored, RECORDS)).tally.recognised == LONG
+
+
+async def test_what_was_read_is_given_up_when_as_much_has_changed(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first load of a million changes all that there is: to remember that would take more memory than the run has."""
+    caught_up: list[int] = []
+    real = events.listings_since
+
+    async def counted(conn: Connection, seq: int) -> tuple[int, list[str]]:
+        newest, changed = await real(conn, seq)
+        caught_up.append(len(changed))
+        return newest, changed
+
+    monkeypatch.setattr(events, "listings_since", counted)
+    result = await delivered(db, [small(number) for number in range(4 * WORTH_IT_AFTER)])
+
+    assert result.tally.new == 4 * WORTH_IT_AFTER
+    assert WORTH_IT_AFTER - SIZE <= sum(caught_up) <= WORTH_IT_AFTER + SIZE

@@ -234,6 +234,8 @@ class _PageWriter:
             self._has_read_scope = True
             async with self._db.connection() as conn:
                 self._scope = await Scope.read(conn, self._held.location_id)
+        elif self._scope is not None and self._scope.is_worn_out():
+            self._scope = None
 
     async def finish(self) -> None:
         """Wait until the pages that were taken are written. Raises what writing them raised."""

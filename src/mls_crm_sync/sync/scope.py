@@ -41,6 +41,10 @@ class Scope:
         self._seq, changed = await events.listings_since(conn, self._seq)
         self._changed.update(changed)
 
+    def is_worn_out(self) -> bool:
+        """Whether as many listings have changed, or come, as it held: it is no help any more, and would only grow."""
+        return len(self._changed) >= len(self._stored)
+
     def holds(self, one: Sighting) -> bool:
         an_id = one.property_id
         return an_id not in self._changed and listings.stored_as(an_id, one.digest, one.modified_at) in self._stored
