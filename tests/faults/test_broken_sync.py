@@ -76,8 +76,8 @@ FAULTS: Mapping[str, Fault] = {
         "SET overrides = CASE WHEN o.fields = '{}' THEN o.overrides ELSE '{}' END, fields = w.fields,",
     ),
     "the history leaves the price out": Fault(
-        3, "store/listings.py", "for property_id, change in changes]",
-        'for property_id, change in changes if change.field != "ListPrice"]'
+        3, "sync/apply.py", "for w in self._changed() for change in w.changes]",
+        'for w in self._changed() for change in w.changes if change.field != "ListPrice"]',
     ),
     "the history names what did not change": Fault(
         3, "core/changes.py", "if before.get(name) != value]", 'if before.get(name) != value or name == "City"]'

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_MIDDLE = "M"
 
 HASH_VERSION = b"1\n"
 """Goes into every content hash; a new number makes every listing rehash, quietly."""
@@ -34,16 +35,22 @@ def text_in(text: bytes, name: str) -> str | None:
     """The value of one top-level text member of a canonical form, or None; nothing else of it is parsed.
 
     A quote in a text is escaped, so the name between quotes stands nowhere but before its value, and what stands before
-    it tells that from a member of media.
+    it tells that from a member of media. Members are in the order of their names: it is looked for from the nearer end.
     """
     inner, first = _begins(name)
-    at = text.find(inner)
+    at = text.rfind(inner) if name > _MIDDLE else text.find(inner)
     if at < 0 and not text.startswith(first):
         return None
-    value = _TEXT.match(text, max(at, 0) + len(inner))
-    if value is None:
+    begin = max(at, 0) + len(inner)
+    if not text.startswith(b'"', begin):
         return None
-    return orjson.loads(value[0]) if b"\\" in value[0] else value[0][1:-1].decode()
+    end = text.index(b'"', begin + 1)
+    value = text[begin + 1 : end]
+    if b"\\" not in value:
+        return value.decode()
+    escaped = _TEXT.match(text, begin)
+    assert escaped is not None  # noqa: S101 - it is JSON
+    return str(orjson.loads(escaped[0]))
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter, lt
+from operator import attrgetter, itemgetter, lt
 from typing import Annotated, Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -26,7 +26,7 @@ from .canonical import canonical_value
 from .errors import RecordRejected
 from .fields import Field, Kind
 from .splitting import Layout, Members
-from .values import INT_RANGE, LIMITS, MAX_TEXT, BadValue, Context, normal
+from .values import INT_RANGE, LIMITS, MAX_TEXT, BadValue, Context, are_distinct_normal_texts, normal
 
 REMEMBERED = 512
 """Spellings of one field; a source has the same few statuses, dates and lists again and again. Of all fields together
@@ -158,16 +158,17 @@ class _Compiled:
             "QUOTE": b'"',
             "NULL": b"null",
             "media_of": _usual_media,
+            "are_tidy": _are_tidy,
         }
         lines = ["def take(parts, media, add, clear, strictly):"]
+        texts = [number for number, name in self._known if self._fields[name].kind in _TEXTS]
+        lines += [f"    tidy = are_tidy([{', '.join(f'parts[{number}]' for number in texts)}])"]
         known = [(name, number) for number, name in self._known]
         if "Media" in self._fields:
             known = sorted([*known, ("Media", -1)])
         for name, number in known:
             scope[f"P{number}" if number >= 0 else "PM"] = _prefix(name)
             lines += self._lines(self._fields[name], number, scope)
-        if len(lines) == 1:
-            lines.append("    return")
         exec("\n".join(lines), scope)  # noqa: S102 - of our own text: numbers, and names of the field table
         take: _Take = scope["take"]
         return take
@@ -186,7 +187,7 @@ class _Compiled:
         if field.kind in _TEXTS:
             return [
                 begin,
-                f"    if IS_TEXT(p): add(P{number} + p)",
+                f"    if p[:1] == QUOTE if tidy else IS_TEXT(p): add(P{number} + p)",
                 clears,
                 *self._remembered(field.name, number, scope),
             ]
@@ -216,6 +217,29 @@ _BOUNDS[Kind.MONEY] = " and p[0] != 45"  # a minus
 
 def _prefix(name: str) -> bytes:
     return b"," + canonical_value(name) + b":"
+
+
+def _are_tidy(parts: list[bytes]) -> bool:
+    """Whether all texts among these are their own normal form, told of all at once: most records' are."""
+    texts = [part for part in parts if part[:1] == b'"']
+    first = bytes(map(_FIRST, texts))  # behind the quote, which is the other one of an empty text
+    if b'"' in first or b" " in first or b" " in bytes(map(_LAST, texts)):
+        return False
+    every = b"".join(texts)
+    odd = every.translate(None, _SAFE)
+    if odd != b'"' * (2 * len(texts)):
+        try:
+            letters = odd.decode().replace('"', "")
+        except UnicodeDecodeError:
+            return False
+        if "\\" in letters or not letters.isprintable() or max(letters, default="\\") > _LAST_WHOLE:
+            return False
+    return len(every) <= MAX_TEXT
+
+
+_FIRST, _LAST = itemgetter(1), itemgetter(-2)
+_SAFE = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
+_LAST_WHOLE = "\u02ff"  # up to here no letter is put together with the one before it
 
 
 def _is_clean(part: bytes) -> bool:
@@ -261,16 +285,14 @@ def _usual_media(media: bytes) -> bytes | None:
         if len({*orders}) != len(orders):
             return None
         ours.sort(key=attrgetter("Order"))
-    if len({item.MediaKey for item in ours}) != len(ours):
+    keys, categories = [item.MediaKey for item in ours], {item.MediaCategory for item in ours}
+    if not are_distinct_normal_texts(keys) or not are_distinct_normal_texts([*categories]):
         return None
-    form = _encode(ours)  # numbers apart, the two encoders agree on what is left in here
-    return form if form.isascii() and not any(odd in form for odd in _ODD) else None
+    return _encode(ours)  # numbers apart, the two encoders agree on what is left in here
 
 
 _Order = Annotated[int, msgspec.Meta(ge=INT_RANGE.start, lt=INT_RANGE.stop)]
 _Scalar = str | bool | None | Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
-_ODD = (b"\\", b"\x7f", b'""', b'" ', b' "')
-"""In media's normal form: an escape, an empty text, space at the end of one."""
 
 
 @lru_cache(maxsize=256)

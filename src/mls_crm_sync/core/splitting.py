@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ MAX_MEMBERS = 2000
 SEPARATOR = b"\x1f"  # no JSON has it unescaped
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_in_order = msgspec.structs.astuple
+_as_they_came = msgspec.structs.astuple
 
 
 class Members(NamedTuple):
@@ -61,7 +62,7 @@ class Splitter:
 
     def __init__(self, volatile: Iterable[str]) -> None:
         self._volatile = frozenset(volatile)
-        self._layout = _layout(frozenset(), self._volatile)
+        self._layout = _layout((), self._volatile)
 
     def split(self, data: bytes) -> Split:
         """Return a record that does not hold the separator, split.
@@ -78,7 +79,8 @@ class Splitter:
 
     def _learned(self, members: Iterable[str]) -> bool:
         """Take members in that no record had before; False where there would be too many, or one is too strange."""
-        names = self._layout.names.union(members)
+        known = self._layout.names
+        names = (*known, *[name for name in members if name not in known])
         if len(names) > MAX_MEMBERS:
             return False
         with suppress(ValueError):
@@ -90,15 +92,17 @@ class Splitter:
 class Layout:
     """The members that the records of a source have been seen to have, and a splitter compiled for them.
 
-    A third faster than a dictionary of slices, sorted each time. Raises ValueError where a name is too strange for it.
+    A third faster than a dictionary of slices, sorted each time. `names` are in the order in which a record had them:
+    the decoder looks for each member behind the one before, which is another third. Raises ValueError where a name is
+    too strange for it.
     """
 
-    def __init__(self, names: frozenset[str], volatile: frozenset[str]) -> None:
-        self.names = names
-        self.counted = sorted((names | {"ListingKey"}) - volatile - {"Media"})
+    def __init__(self, names: Sequence[str], volatile: frozenset[str]) -> None:
+        self.names = dict.fromkeys(names)
+        self.counted = sorted({*names, "ListingKey"} - volatile - {"Media"})
         self.names_counted = ",".join(self.counted).encode()
         self._volatile = volatile
-        others = sorted((names | {"Media", "ModificationTimestamp"}).difference(self.counted))
+        others = sorted({*names, "Media", "ModificationTimestamp"}.difference(self.counted))
         self.order = [*self.counted, *others]
         self.others = [n for n, name in enumerate(self.order) if name in others and name != "Media"]
         self._counted = len(self.counted)
@@ -108,21 +112,23 @@ class Layout:
         self._key, self._clock, self._media = map(
             self.order.index, ("ListingKey", "ModificationTimestamp", "Media")
         )  # fmt: skip
-        plain = [f"m{n}" for n in range(len(self.order))]
+        as_they_come = [*self.names, *[name for name in self.order if name not in self.names]]
+        plain = [f"m{n}" for n in range(len(as_they_come))]
         record = msgspec.defstruct(
             "Members",
             [(name, msgspec.Raw, None) for name in plain],
-            rename=dict(zip(plain, self.order, strict=True)),
+            rename=dict(zip(plain, as_they_come, strict=True)),
             forbid_unknown_fields=True,
             gc=False,
         )
         self._decode = msgspec.json.Decoder(record).decode
+        self._in_our_order = itemgetter(*map(as_they_come.index, self.order))
 
     def split(self, data: bytes) -> Split:
         """Return key, clock, and the rest of a record. Raises KeyError where it has no key, ValidationError where it
         has a member that is none of ours.
         """
-        slices = _in_order(self._decode(data))
+        slices = self._in_our_order(_as_they_came(self._decode(data)))
         try:
             values = SEPARATOR.join((b"", *slices[: self._counted], b""))
         except TypeError:  # one is missing

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -440,12 +440,12 @@ def _usual_media(value: list[Any]) -> list[dict[str, Any]] | None:
     except KeyError:
         return None
     keys, orders, categories = zip(*rows, strict=True)
-    if not _are_distinct_normal_texts(keys) or not _are_rising_integers(orders):
+    if not are_distinct_normal_texts(keys) or not _are_rising_integers(orders):
         return None
     kinds = set(map(type, categories))
     if kinds == {NoneType}:
         return [{"MediaKey": key, "Order": order} for key, order, _ in rows]
-    if kinds != {str} or not _are_distinct_normal_texts(tuple(set(categories))):
+    if kinds != {str} or not are_distinct_normal_texts(tuple(set(categories))):
         return None
     return [{"MediaCategory": category, "MediaKey": key, "Order": order} for key, order, category in rows]
 
@@ -462,7 +462,7 @@ def _are_rising_integers(values: tuple[Any, ...]) -> bool:
     return all(map(lt, values, values[1:]))
 
 
-def _are_distinct_normal_texts(values: tuple[Any, ...]) -> bool:
+def are_distinct_normal_texts(values: Sequence[Any]) -> bool:
     """Whether `clean_text` would return each as it is, for the usual texts, and each is another one."""
     if set(map(type, values)) != {str} or len({*values, ""}) != len(values) + 1:
         return False

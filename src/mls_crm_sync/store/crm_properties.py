@@ -64,9 +64,8 @@ class Columns:
 async def bring_in_step(conn: Connection, property_ids: Collection[str], unsynced: Sequence[str]) -> list[Synced]:
     """Copy the facts of locked listings to the CRM properties linked to them; return the ones that differed, by id."""
     ids = list(property_ids)
-    if not ids or not await conn.fetch(_SQL["lock_linked"], ids):
-        return []
-    return await _copy(conn, ids, unsynced, None)
+    linked = {row["mls_property_id"] for row in await conn.fetch(_SQL["lock_linked"], ids)} if ids else set()
+    return await _copy(conn, sorted(linked), unsynced, None) if linked else []
 
 
 async def bring_in_step_only(conn: Connection, links: Mapping[str, str], unsynced: Sequence[str]) -> list[Synced]:

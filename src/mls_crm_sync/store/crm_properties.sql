@@ -1,6 +1,6 @@
 -- name: lock_linked
 -- The CRM rows of changed listings, in id order, before anything of them is written.
-SELECT id FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id, mls_property_id FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock
 SELECT id FROM crm_properties WHERE id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE
@@ -8,14 +8,16 @@ SELECT id FROM crm_properties WHERE id = ANY ($1::text[]) ORDER BY id FOR NO KEY
 -- name: bring_in_step
 -- The one statement that copies a listing's facts to its CRM properties, for ingest, link and sync alike.
 -- Under the locks of both, in a statement of its own: it sees what they saw committed. Writes only what differs.
-UPDATE crm_properties AS c
-SET fields = w.fields, synced_hash = w.content_hash, synced_at = now()
-FROM crm_properties AS o
-JOIN (
+-- Materialized, or the facts would be parsed three times: to compare, to write and to name what differed.
+WITH w AS MATERIALIZED (
     SELECT p.property_id, p.fields::jsonb - $2::text[] AS fields, s.content_hash
     FROM mls_properties AS p JOIN mls_state AS s USING (property_id)
     WHERE p.property_id = ANY ($1::text[])
-) AS w ON w.property_id = o.mls_property_id
+)
+UPDATE crm_properties AS c
+SET fields = w.fields, synced_hash = w.content_hash, synced_at = now()
+FROM crm_properties AS o
+JOIN w ON w.property_id = o.mls_property_id
 WHERE c.id = o.id AND o.fields IS DISTINCT FROM w.fields AND ($3::text[] IS NULL OR o.id = ANY ($3::text[]))
 RETURNING c.id, c.platform, c.mls_property_id AS property_id, changed_members(o.fields, w.fields) AS field_names
 

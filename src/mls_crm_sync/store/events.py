@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from .database import Connection, Row
@@ -33,8 +34,15 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     """Append events in the order given. Nothing to tell takes no lock."""
     if not events:
         return
-    await conn.execute(_SQL["lock"])
-    await conn.copy_records_to_table("events", columns=Event._fields, records=events)
+    rows = [(*e[:5], _array(e.field_names), _array(e.change_types), e.source) for e in events]
+    await conn.execute(_SQL["append"], *zip(*rows, strict=True))
+
+
+@lru_cache(maxsize=1024)  # of the same few again and again
+def _array(texts: tuple[str, ...]) -> str:
+    """Return texts as PostgreSQL writes an array of them: the driver takes longer over each array than over a row."""
+    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
 async def after(conn: Connection, seq: int, *, limit: int = 100) -> list[Row]:

@@ -6,7 +6,7 @@ for a reader that copies), before it looks at anything else of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -19,7 +19,7 @@ from mls_crm_sync.core.errors import ListingNotFound, RecordRejected
 from mls_crm_sync.core.listing import normalise_facts
 
 from . import payloads
-from .database import Connection, Row, like
+from .database import Connection, Row, json_text, like
 from .places import Linked
 from .queries import load, narrowed
 
@@ -32,6 +32,9 @@ SEARCHED = {
     "postal_code": "PostalCode",
 }
 """The columns that lists are narrowed by, and the facts that they repeat."""
+
+FEW_CHANGES = 10
+"""Up to so many, history goes along with another statement: a COPY of its own takes longer to begin than it saves."""
 
 SEARCHED_CHARACTERS = 255
 """Of a fact, in such a column: an entry of an index holds 2.7 kB, a text may have a hundred thousand characters."""
@@ -116,13 +119,13 @@ async def differing_states(
     return {row[0]: None if row[1] is None else State(*row[1:]) for row in rows}
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 _MICROSECOND = timedelta(microseconds=1)
 _NO_CLOCK = (-(2**63)).to_bytes(8, "big", signed=True)
 
 
 def stored_as(property_id: str, digest: bytes, clock: datetime | None) -> bytes:
-    """Return a listing's id, digest (16 bytes) and clock (8 bytes: microseconds since 1970) one behind the other."""
+    """Return a listing's id, digest (16 bytes) and clock (8 bytes: microseconds since 2000) one behind the other."""
     micros = _NO_CLOCK if clock is None else ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
     return property_id.encode() + digest + micros
 
@@ -237,6 +240,17 @@ async def _copy_facts(conn: Connection, source: str, listings: Sequence[ListingW
     )
 
 
+async def add_new_to_location(
+    conn: Connection, location_id: int, property_ids: Collection[str], *, by_pass: bool = True
+) -> None:
+    """As `add_to_location`, of listings that this transaction has made: no location can have them yet, and nothing has
+    to be looked for.
+    """
+    if property_ids:
+        shown_at = None if by_pass else _NEVER
+        await conn.execute(_SQL["insert_new_location_listings"], location_id, list(property_ids), shown_at)
+
+
 async def add_to_location(
     conn: Connection, location_id: int, property_ids: Collection[str], *, by_pass: bool = True
 ) -> None:
@@ -246,8 +260,17 @@ async def add_to_location(
         await conn.execute(_SQL["insert_location_listings"], location_id, list(property_ids), shown_at)
 
 
-async def update(conn: Connection, listings: Sequence[ListingWrite]) -> None:
-    """Write fields and payload of locked listings; `last_changed_at` moves where the market has changed something."""
+async def update(
+    conn: Connection,
+    run_id: int,
+    norm_version: str,
+    listings: Sequence[ListingWrite],
+    changes: Sequence[tuple[str, Change]],
+) -> None:
+    """Write locked listings, and history as by `insert_changes`; `last_changed_at` moves where the market has changed
+    something.
+    """
+    along = changes if listings and len(changes) <= FEW_CHANGES else ()
     if listings:
         await conn.execute(
             _SQL["update_listings"],
@@ -257,7 +280,22 @@ async def update(conn: Connection, listings: Sequence[ListingWrite]) -> None:
             payloads.CODEC,
             [any(c.type is not ChangeType.RENORMALISED for c in w.changes) for w in listings],
             *zip(*(w.searched for w in listings), strict=True),
+            norm_version,
+            *_states(listings),
+            run_id,
+            [property_id for property_id, _ in along],
+            [change.type for _, change in along],
+            [change.field for _, change in along],
+            [json_text(change.previous) for _, change in along],
+            [json_text(change.new) for _, change in along],
         )
+    if not along:
+        await insert_changes(conn, run_id, changes)
+
+
+def _states(listings: Sequence[ListingWrite]) -> Iterable[Sequence[Any]]:
+    """The columns of the narrow rows of listings, behind their ids."""
+    return zip(*((w.digest, w.payload_digest, w.content_hash, w.modified_at) for w in listings), strict=True)
 
 
 async def update_payloads(conn: Connection, listings: Sequence[ListingWrite]) -> None:
@@ -296,15 +334,8 @@ async def renew(conn: Connection, listings: Sequence[ListingWrite]) -> None:
 
 async def update_states(conn: Connection, norm_version: str, listings: Sequence[ListingWrite]) -> None:
     if listings:
-        await conn.execute(
-            _SQL["update_states"],
-            [w.property_id for w in listings],
-            [w.digest for w in listings],
-            [w.payload_digest for w in listings],
-            [w.content_hash for w in listings],
-            [norm_version] * len(listings),
-            [w.modified_at for w in listings],
-        )
+        ids = [w.property_id for w in listings]
+        await conn.execute(_SQL["update_states"], ids, norm_version, *_states(listings))
 
 
 async def move_clocks(conn: Connection, clocks: Mapping[str, datetime]) -> None:

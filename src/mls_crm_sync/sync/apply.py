@@ -37,6 +37,7 @@ class Applied:
     """What a transaction did; void when it is rolled back. The caller appends the events, last."""
 
     tally: Tally
+    new: frozenset[str]  # listings that it made
     events: list[Event]
     older: frozenset[str]  # listings of which an older revision came, or one that was superseded
     broken: list[Broken]
@@ -46,9 +47,9 @@ class Applied:
 class _Writes:
     """The listings of one transaction, by what is written of them."""
 
-    full: list[ListingWrite] = field(default_factory=list)  # facts, payload, history
+    full: list[ListingWrite] = field(default_factory=list)  # all of it: facts, payload, narrow row, history
     payloads: list[ListingWrite] = field(default_factory=list)  # the same facts, more beside them
-    states: list[ListingWrite] = field(default_factory=list)  # every listing whose narrow row moves
+    states: list[ListingWrite] = field(default_factory=list)  # the others whose narrow row moves
     renewed: list[str] = field(default_factory=list)  # listings that another normaliser had stored
 
 
@@ -84,7 +85,8 @@ class Transaction:
         await self._decide(rest, states, not_after)
         synced = await self._write()
         told = [*self._listing_events(), *self._property_events(synced)]
-        return Applied(self._tally, told, frozenset(self._older), self._broken)
+        new = frozenset([w.property_id for w in self._new])
+        return Applied(self._tally, new, told, frozenset(self._older), self._broken)
 
     async def _insert(self, fresh: Sequence[Fresh]) -> list[Incoming]:
         """Insert what nobody has; return those that somebody else stored first, parsed, to be decided like the rest."""
@@ -198,10 +200,11 @@ class Transaction:
         if decision.outcome is Outcome.CHANGED and clock is not None and clock == stored.state.modified_at:
             log.info("same_time_other_content", property_id=incoming.property_id, run_id=self._run_id)
         write = listing_write(incoming, decision, *self._overlaid(incoming, stored.packed))
-        self._writes.states.append(write)
         if decision.changes:
             self._writes.full.append(write)
-        elif write.payload_digest != stored.state.payload_digest or stored.unreadable is not None:
+            return
+        self._writes.states.append(write)
+        if write.payload_digest != stored.state.payload_digest or stored.unreadable is not None:
             self._writes.payloads.append(write)
 
     def _overlaid(self, incoming: Incoming, packed: bytes | None) -> tuple[bytes, bytes]:
@@ -227,17 +230,14 @@ class Transaction:
             payload=payloads.pack(records.encode(stored.facts.payload or {})),
             changes=decision.changes,
         )
-        self._writes.states.append(write)
-        if decision.changes:
-            self._writes.full.append(write)
+        (self._writes.full if decision.changes else self._writes.states).append(write)
 
     async def _write(self) -> list[Synced]:
         conn, writes = self._conn, self._writes
-        await listings.update(conn, writes.full)
+        history = [(w.property_id, change) for w in self._changed() for change in w.changes]
+        await listings.update(conn, self._run_id, self._version, writes.full, history)
         await listings.update_payloads(conn, writes.payloads)
         await listings.update_states(conn, self._version, writes.states)
-        history = [(w.property_id, change) for w in self._changed() for change in w.changes]
-        await listings.insert_changes(conn, self._run_id, history)
         touched = {w.property_id for w in writes.full}.union(writes.renewed)  # what is copied may be another part of it
         synced = await crm_properties.bring_in_step(conn, sorted(touched), self._reader.normaliser.unsynced)
         self._tally.crm_updated += len(synced)

@@ -221,21 +221,22 @@ class _PageWriter:
 
     async def take(self, page: Page) -> None:
         """Look at a page, and begin to write it once the page before is written."""
-        await self._read_scope()
-        looked = await look_ahead(self._db, self._reader, self._held.location_id, page.records, self._scope)
+        scope = await self._scope_of_location() if len(page.records) > FEW else None
+        looked = await look_ahead(self._db, self._reader, self._held.location_id, page.records, scope)
         self._seen += len(page.records)
         await self.finish()
         self._writing = asyncio.create_task(self._write(page, looked, self._written))
         self._written = looked.ids
 
-    async def _read_scope(self) -> None:
-        """Once, where the delivery turns out to be long; the pages so far asked for what they showed."""
+    async def _scope_of_location(self) -> Scope | None:
+        """Read once, where the delivery turns out to be long; the pages so far asked for what they showed."""
         if self._seen >= WORTH_IT_AFTER and not self._has_read_scope:
             self._has_read_scope = True
             async with self._db.connection() as conn:
                 self._scope = await Scope.read(conn, self._held.location_id)
         elif self._scope is not None and self._scope.is_worn_out():
             self._scope = None
+        return self._scope
 
     async def finish(self) -> None:
         """Wait until the pages that were taken are written. Raises what writing them raised."""
@@ -295,7 +296,7 @@ class _PageWriter:
         await self._hold(conn)
         applied = await self._transaction(conn).apply(chunk, fresh=fresh, not_after=self._not_after)
         ids = _ids(chunk, fresh)
-        await self._add_to_location(conn, sorted(ids.intersection(batch.elsewhere)))
+        await self._add_to_location(conn, sorted(ids.intersection(batch.elsewhere)), applied.new)
         await self._close_set_aside(conn, ids - applied.older)
         await events.append(conn, applied.events)
         return applied.tally  # only records that are known can turn out broken: none are here
@@ -307,7 +308,7 @@ class _PageWriter:
         if held.kind in SHOWS_SINGLY and len(batch.shown) > len(batch.fresh):  # of new listings nothing is noted
             returned = await absence.shown_singly(conn, batch.shown)
         applied = await self._transaction(conn).apply(chunk, batch.known, fresh=batch.fresh, not_after=self._not_after)
-        await self._add_to_location(conn, batch.elsewhere)
+        await self._add_to_location(conn, batch.elsewhere, applied.new)
         await self._close_set_aside(conn, (batch.told | _ids(chunk, batch.fresh)) - applied.older)
         set_aside = batch.broken + applied.broken
         await quarantine.put(conn, held.location_id, held.run_id, page.origin, set_aside, again=held.kind == "retry")
@@ -325,9 +326,11 @@ class _PageWriter:
     async def _hold(self, conn: Connection, *, few: bool = False) -> None:
         await runs.hold(conn, self._held, alone=self._share == ALL, few=few)
 
-    async def _add_to_location(self, conn: Connection, property_ids: Sequence[str]) -> None:
-        by_pass = self._held.kind not in SHOWS_SINGLY
-        await listings.add_to_location(conn, self._held.location_id, property_ids, by_pass=by_pass)
+    async def _add_to_location(self, conn: Connection, property_ids: Sequence[str], new: frozenset[str]) -> None:
+        place, by_pass = self._held.location_id, self._held.kind not in SHOWS_SINGLY
+        before = [an_id for an_id in property_ids if an_id not in new]
+        await listings.add_to_location(conn, place, before, by_pass=by_pass)
+        await listings.add_new_to_location(conn, place, new.intersection(property_ids), by_pass=by_pass)
 
     async def _close_set_aside(self, conn: Connection, read: Collection[str]) -> None:
         """What was set aside of a listing is of the past once a record of it, and no older one, could be read."""

@@ -268,7 +268,8 @@ async def _give_stored_ids(db: Database, reader: Reader, group: list[Look]) -> N
         return
     async with db.connection() as conn:
         ids = await listings.ids_by_source_key(conn, reader.source, {key for _, key in unsure.values()})
-        taken = await listings.keys_by_id(conn, {own_id for own_id, _ in unsure.values()})
+        stored = {own_id for n, (own_id, _) in unsure.items() if isinstance(group[n].told, Incoming)}  # others are new
+        taken = await listings.keys_by_id(conn, stored) if stored else {}
         states = await listings.read_states(conn, set(ids.values())) if ids else {}
     for n, (own_id, key) in unsure.items():
         if key in ids:
