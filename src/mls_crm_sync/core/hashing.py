@@ -9,7 +9,7 @@ truth about what changed: that is `changes.diff`, of normal forms. No IO.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Sighting(NamedTuple):
     """What the raw bytes of a record say without being parsed.
 
     Of most records nothing more is asked; the slices of a thousand of them, kept in case, would fill every cache. So a
-    record of which more is asked is split again.
+    record of which more is asked is split again, unless it was known in time that this would be asked.
     """
 
     property_id: str
@@ -53,13 +53,14 @@ class Sighting(NamedTuple):
     source_key: str
     data: bytes
     splitter: Splitter
+    said: bytes | None = None  # what `says` returns, of a record that was not known
 
     def members(self) -> Members:
         return self.splitter.split(self.data).members
 
     def says(self) -> bytes:
         """See `payload_digest`."""
-        return says_of(self.members())
+        return self.said or says_of(self.members())
 
 
 class Recogniser:
@@ -77,10 +78,11 @@ class Recogniser:
         self._seed = f"{version}\x1f{time_zone.key if time_zone else ''}\x1f".encode()
         self._splitter = Splitter(volatile)
 
-    def sight(self, data: bytes) -> Sighting | None:
+    def sight(self, data: bytes, is_known: Callable[[Sighting], bool] | None = None) -> Sighting | None:
         """Return what can be told from the bytes of one record, or None when it must be parsed to tell.
 
         None also for whatever is not an object with a plain ListingKey: the strict path decides what is wrong.
+        `is_known`: of what it does not know is told at once what it says.
         """
         if SEPARATOR in data:
             return None
@@ -94,9 +96,11 @@ class Recogniser:
             return None
         source_key = match[1].decode("ascii")
         digest = _digest(members, self._seed)
-        return Sighting(
-            property_id(self._source, source_key), digest, modified_at, source_key, data, self._splitter
-        )  # fmt: skip
+        an_id = property_id(self._source, source_key)
+        sighting = Sighting(an_id, digest, modified_at, source_key, data, self._splitter)
+        if is_known is None or is_known(sighting):
+            return sighting
+        return sighting._replace(said=says_of(members))
 
     def _instant(self, raw: msgspec.Raw) -> datetime | None:
         """Raise ValueError for what only the normaliser may judge."""

@@ -4,7 +4,7 @@ that cannot be. Nothing of the database is asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -88,8 +88,8 @@ class Reader:
         )
         self._plain = normaliser.plain_reader(time_zone)
 
-    def sight(self, raw: RawRecord) -> Sighting | None:
-        return None if self._own_ids else self._recogniser.sight(raw.data)
+    def sight(self, raw: RawRecord, is_known: Callable[[Sighting], bool] | None = None) -> Sighting | None:
+        return None if self._own_ids else self._recogniser.sight(raw.data, is_known)
 
     def may_say_what_is_stored(self, clock: datetime | None, state: State) -> bool:
         """What another normaliser stored is looked at again; an older revision is not taken for the stored one."""

@@ -120,13 +120,22 @@ async def look_ahead(
 
     `scope`: what is stored of the location, where that was read; nothing that it holds is asked for.
     """
+    is_known = None
+    if scope is not None:
+        is_known = scope.holds
+        async with db.connection() as conn:
+            await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
     pace = _Pace()
     for n, raw in enumerate(raws):
         if not n & 7 and pace.is_over():
             await _give_way()
-        ones.append(reader.sight(raw) or reader.take(raw))
-    differing = await _differing_of_page(db, location_id, ones, scope)
+        ones.append(reader.sight(raw, is_known) or reader.take(raw))
+    unsure = ones if scope is None else [one for one in ones if not isinstance(one, Sighting) or one.said is not None]
+    differing: Mapping[str, State | None] = {}
+    if unsure:
+        async with db.connection() as conn:
+            differing = await _differing(conn, location_id, unsure)
     looks: dict[int, Look] = {}
     every = [one.property_id for one in ones if not isinstance(one, Broken)]
     ids, count = set(every), len(every)
@@ -139,17 +148,6 @@ async def look_ahead(
         count += len(look.ids) - (not isinstance(one, Broken))
         ids.update(look.ids)
     return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
-
-
-async def _differing_of_page(
-    db: Database, location_id: int, ones: Sequence[Sighting | Incoming | Broken], scope: Scope | None
-) -> dict[str, State | None]:
-    async with db.connection() as conn:
-        if scope is None:
-            return await _differing(conn, location_id, ones)
-        await scope.catch_up(conn)
-        unsure = [one for one in ones if not (isinstance(one, Sighting) and scope.holds(one))]
-        return await _differing(conn, location_id, unsure)
 
 
 async def _differing(
@@ -245,8 +243,10 @@ def _told(
     if not reader.believes(clock):
         return reader.take(raw, one)
     if state.digest != one.digest:
-        members = one.members()
-        says = says_of(members)
+        members, says = None, one.said
+        if says is None:
+            members = one.members()
+            says = says_of(members)
         if says != state.payload_digest or not reader.may_say_what_is_stored(clock, state):
             return reader.take(raw, one, members, says)
     if clock is not None and state.modified_at is not None and clock <= state.modified_at:
