@@ -125,16 +125,24 @@ _NO_CLOCK = (-(2**63)).to_bytes(8, "big", signed=True)
 
 
 def stored_as(property_id: str, digest: bytes, clock: datetime | None) -> bytes:
-    """Return a listing's id, digest (16 bytes) and clock (8 bytes: microseconds since 2000) one behind the other."""
+    """Return a listing's id, a digest (16 bytes) and clock (8 bytes: microseconds since 2000) one behind the other."""
     micros = _NO_CLOCK if clock is None else ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
     return property_id.encode() + digest + micros
 
 
-async def stored_at(conn: Connection, location_id: int, *, limit: int) -> tuple[int, list[bytes]]:
-    """Return how at most `limit` listings of a location are stored, each as by `stored_as`, and up to which event."""
-    row = await conn.fetchrow(_SQL["stored_at"], location_id, limit)
+class StoredAt(NamedTuple):
+    """How the listings of a location are stored, each as by `stored_as`, up to an event."""
+
+    seq: int
+    by_digest: list[bytes]
+    by_payload: list[bytes]  # the same with the payload's digest, of those in today's form
+
+
+async def stored_at(conn: Connection, location_id: int, norm_version: str, *, limit: int) -> StoredAt:
+    """Read at most `limit` listings; `norm_version` is today's."""
+    row = await conn.fetchrow(_SQL["stored_at"], location_id, limit, norm_version)
     assert row is not None  # noqa: S101 - it selects one row
-    return row[0], row[1]
+    return StoredAt(*row)
 
 
 async def ids_by_source_key(conn: Connection, source: str, source_keys: Collection[str]) -> dict[str, str]:

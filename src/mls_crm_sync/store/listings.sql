@@ -15,16 +15,19 @@ LEFT JOIN mls_state AS s ON s.property_id = i.property_id
 WHERE s.digest IS DISTINCT FROM substring($3::bytea, 16 * i.place::int - 15, 16) OR s.location_id <> $1 OR s.source_modified_at IS DISTINCT FROM i.modified_at
 
 -- name: stored_at
--- How the listings of a location are stored, in the form of `stored_as`, and the event up to which that is so: one
--- statement, one snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the
--- driver writes as -infinity.
-SELECT coalesce((SELECT max(seq) FROM events), 0),
-       ARRAY(
-           SELECT textsend(property_id) || digest || coalesce(timestamptz_send(source_modified_at), '\x8000000000000000')
-           FROM mls_state
-           WHERE location_id = $1 AND length(digest) = 16 AND isfinite(source_modified_at) IS NOT FALSE
-           LIMIT $2
-       )
+-- How the listings of a location are stored, in the form of `stored_as`: by the bytes of their records, and by what
+-- those say where it was today's normaliser ($3) that heard it; and the event up to which that is so. One statement, one
+-- snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the driver writes as
+-- -infinity.
+SELECT coalesce((SELECT max(seq) FROM events), 0), coalesce(array_agg(id || digest || clock), '{}'),
+       coalesce(array_agg(id || payload_digest || clock) FILTER (WHERE norm_version = $3), '{}')
+FROM (
+    SELECT textsend(property_id) AS id, digest, payload_digest, norm_version,
+           coalesce(timestamptz_send(source_modified_at), '\x8000000000000000') AS clock
+    FROM mls_state
+    WHERE location_id = $1 AND length(digest) = 16 AND isfinite(source_modified_at) IS NOT FALSE
+    LIMIT $2
+) AS s
 
 -- name: ids_by_source_key
 -- The ids of listings by the source's own keys; a pushed listing may have brought an id of its own.

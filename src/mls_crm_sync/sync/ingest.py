@@ -233,7 +233,7 @@ class _PageWriter:
         if self._seen >= WORTH_IT_AFTER and not self._has_read_scope:
             self._has_read_scope = True
             async with self._db.connection() as conn:
-                self._scope = await Scope.read(conn, self._held.location_id)
+                self._scope = await Scope.read(conn, self._held.location_id, self._reader.normaliser.version)
         elif self._scope is not None and self._scope.is_worn_out():
             self._scope = None
         return self._scope

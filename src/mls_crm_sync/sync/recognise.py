@@ -131,7 +131,7 @@ async def look_ahead(
         if not n & 7 and pace.is_over():
             await _give_way()
         ones.append(reader.sight(raw, is_known) or reader.take(raw))
-    unsure = ones if scope is None else [one for one in ones if not isinstance(one, Sighting) or one.said is not None]
+    unsure = ones if scope is None else [one for one in ones if not _is_known(one, scope)]
     differing: Mapping[str, State | None] = {}
     if unsure:
         async with db.connection() as conn:
@@ -148,6 +148,11 @@ async def look_ahead(
         count += len(look.ids) - (not isinstance(one, Broken))
         ids.update(look.ids)
     return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
+
+
+def _is_known(one: Sighting | Incoming | Broken, scope: Scope) -> bool:
+    """Of a sighting that was known already nothing was said."""
+    return isinstance(one, Sighting) and (one.said is None or scope.holds_what_it_says(one))
 
 
 async def _differing(

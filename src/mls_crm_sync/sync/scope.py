@@ -9,32 +9,32 @@ is found by its number, whoever wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from mls_crm_sync.core.hashing import Sighting
 from mls_crm_sync.store import events, listings
 from mls_crm_sync.store.database import Connection
+from mls_crm_sync.store.listings import StoredAt
 
 MAX_LISTINGS = 100_000
-"""Of a location; 15 MB. Larger ones are looked up by their keys, page by page."""
+"""Of a location; 30 MB. Larger ones are looked up by their keys, page by page."""
 
 WORTH_IT_AFTER = 2_000
 """Records of a delivery: a shorter one asks for less than reading its location may cost."""
 
 
 class Scope:
-    """Tells of a sighted record whether its listing is stored exactly so, from this location."""
+    """Tells of a sighted record whether its listing is stored so, from this location."""
 
-    def __init__(self, stored: Iterable[bytes], seq: int) -> None:
-        self._stored = frozenset(stored)
-        self._seq = seq
+    def __init__(self, stored: StoredAt) -> None:
+        self._by_digest = frozenset(stored.by_digest)
+        self._by_payload = frozenset(stored.by_payload)
+        self._seq = stored.seq
         self._changed: set[str] = set()  # since it was read, by whomever
 
     @classmethod
-    async def read(cls, conn: Connection, location_id: int) -> Scope | None:
-        """Return None for a location of which nothing is stored, or too much."""
-        seq, stored = await listings.stored_at(conn, location_id, limit=MAX_LISTINGS + 1)
-        return cls(stored, seq) if 0 < len(stored) <= MAX_LISTINGS else None
+    async def read(cls, conn: Connection, location_id: int, norm_version: str) -> Scope | None:
+        """Return None for a location of which nothing is stored, or too much. `norm_version` is today's."""
+        stored = await listings.stored_at(conn, location_id, norm_version, limit=MAX_LISTINGS + 1)
+        return cls(stored) if 0 < len(stored.by_digest) <= MAX_LISTINGS else None
 
     async def catch_up(self, conn: Connection) -> None:
         """Note what was written since the last time."""
@@ -43,8 +43,14 @@ class Scope:
 
     def is_worn_out(self) -> bool:
         """Whether as many listings have changed, or come, as it held: it is no help any more, and would only grow."""
-        return len(self._changed) >= len(self._stored)
+        return len(self._changed) >= len(self._by_digest)
 
     def holds(self, one: Sighting) -> bool:
+        """Whether exactly these bytes are stored."""
         an_id = one.property_id
-        return an_id not in self._changed and listings.stored_as(an_id, one.digest, one.modified_at) in self._stored
+        return an_id not in self._changed and listings.stored_as(an_id, one.digest, one.modified_at) in self._by_digest
+
+    def holds_what_it_says(self, one: Sighting) -> bool:
+        """Whether what the record says is stored, in whatever clothes."""
+        an_id = one.property_id
+        return an_id not in self._changed and listings.stored_as(an_id, one.says(), one.modified_at) in self._by_payload
