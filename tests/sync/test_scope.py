@@ -21,6 +21,7 @@ from mls_crm_sync.sync.scope import WORTH_IT_AFTER, Scope
 
 SIZE = 500
 LONG = WORTH_IT_AFTER + 3 * SIZE
+VERSION = Normaliser().version
 
 Meanwhile = Callable[[], Awaitable[object]]
 
@@ -72,6 +73,49 @@ async def test_what_was_read_once_is_not_asked_for_again(
     assert asked == [SIZE] * (WORTH_IT_AFTER // SIZE) + [1]
     assert (result.tally.unchanged, result.tally.recognised, result.tally.changed) == (LAST, LAST, 1)
     assert await conn.fetchval("SELECT shown FROM location_passes ORDER BY pass_id DESC LIMIT 1") == LONG
+
+
+def in_other_clothes(number: int, **members: Any) -> bytes:
+    """The same said in another order."""
+    return small(number, Appliances=["Washer", "Dryer"], **members)
+
+
+@pytest.fixture
+async def stored_with_lists(stored: Database) -> Database:
+    last = [small(number, Appliances=["Dryer", "Washer"]) for number in range(LAST - 1, LONG)]
+    assert (await delivered(stored, [*RECORDS[: LAST - 1], *last])).tally.changed == 2
+    return stored
+
+
+async def test_what_says_the_same_is_not_asked_for_either(
+    stored_with_lists: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: Connection, location_id: int, sighted: Any) -> Any:
+        raise AssertionError((location_id, [*sighted]))
+
+    noise = [in_other_clothes(LAST - 1), in_other_clothes(LAST)]
+    real = listings.differing_states
+    pages = WORTH_IT_AFTER // SIZE
+
+    async def from_now_on() -> None:
+        monkeypatch.setattr(listings, "differing_states", never)
+
+    result = await delivered(stored_with_lists, [*RECORDS[: LAST - 1], *noise], after=pages, meanwhile=from_now_on)
+
+    assert (result.tally.unchanged, result.tally.recognised) == (LONG, LONG)
+    monkeypatch.setattr(listings, "differing_states", real)
+    assert (await delivered(stored_with_lists, [*RECORDS[:LAST], in_other_clothes(LAST, City="X")])).tally.changed == 1
+
+
+async def test_change_by_somebody_else_is_seen_in_other_clothes(stored_with_lists: Database) -> None:
+    async def other() -> None:
+        theirs = orjson.loads(in_other_clothes(LAST, ListPrice=7))
+        assert (await deliver(stored_with_lists, theirs)).tally.changed == 1
+
+    records = [*RECORDS[: LAST - 1], in_other_clothes(LAST - 1), in_other_clothes(LAST)]
+    result = await delivered(stored_with_lists, records, after=WORTH_IT_AFTER // SIZE + 1, meanwhile=other)
+
+    assert (result.tally.changed, result.tally.unchanged) == (1, LAST)
 
 
 async def test_change_by_somebody_else_is_seen(stored: Database, conn: Connection) -> None:
@@ -138,33 +182,39 @@ CLOCKS = [
 
 
 async def test_database_and_we_write_what_is_stored_alike(conn: Connection) -> None:
-    insert = "INSERT INTO mls_state VALUES ($1, $2, $3, '', '', '1', $4)"
-    expected = []
+    insert = "INSERT INTO mls_state VALUES ($1, $2, $3, $4, '', $5, $6)"
+    expected, said = [], []
     for number, clock in enumerate(CLOCKS):
         an_id, digest = f"Zoë's {number}" if number % 2 else id_of(str(number)), bytes([number]) * 16
-        await conn.execute(insert, an_id, 5, digest, clock)
+        says, version = bytes([100 + number]) * 16, str(number % 2)
+        await conn.execute(insert, an_id, 5, digest, says, version, clock)
         expected.append(listings.stored_as(an_id, digest, clock))
-    await conn.execute(insert, "purged", 5, b"", None)
-    await conn.execute(insert, "elsewhere", 6, bytes(16), None)
-    await conn.execute(insert, "the year 1", 5, bytes(16), datetime.min.replace(tzinfo=UTC))
+        if version == "1":
+            said.append(listings.stored_as(an_id, says, clock))
+    await conn.execute(insert, "purged", 5, b"", b"", "1", None)
+    await conn.execute(insert, "elsewhere", 6, bytes(16), bytes(16), "1", None)
+    await conn.execute(insert, "the year 1", 5, bytes(16), bytes(16), "1", datetime.min.replace(tzinfo=UTC))
+    rows = len(CLOCKS) + 2
 
-    seq, stored = await listings.stored_at(conn, 5, limit=100)
+    seq, by_digest, by_payload = await listings.stored_at(conn, 5, "1", most=rows)
 
     assert seq == 0
-    assert sorted(stored) == sorted(expected)
-    assert len({*stored}) == len(CLOCKS)
+    assert sorted(by_digest) == sorted(expected)
+    assert sorted(by_payload) == sorted(said)
+    assert len({*by_digest}) == len(CLOCKS)
+    assert await listings.stored_at(conn, 5, "1", most=rows - 1) == (0, [], [])
 
 
 async def test_location_with_nothing_or_too_much_is_asked_by_the_page(
     stored: Database, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = await conn.fetchval("SELECT location_id FROM locations")
-    assert await Scope.read(conn, location + 1) is None
-    assert await Scope.read(conn, location) is not None
+    assert await Scope.read(conn, location + 1, VERSION) is None
+    assert await Scope.read(conn, location, VERSION) is not None
     monkeypatch.setattr("mls_crm_sync.sync.scope.MAX_LISTINGS", LONG)
-    assert await Scope.read(conn, location) is not None
+    assert await Scope.read(conn, location, VERSION) is not None
     monkeypatch.setattr("mls_crm_sync.sync.scope.MAX_LISTINGS", LONG - 1)
-    assert await Scope.read(conn, location) is None
+    assert await Scope.read(conn, location, VERSION) is None
     assert (await delivered(stored, RECORDS)).tally.recognised == LONG
 
 

@@ -138,9 +138,9 @@ class StoredAt(NamedTuple):
     by_payload: list[bytes]  # the same with the payload's digest, of those in today's form
 
 
-async def stored_at(conn: Connection, location_id: int, norm_version: str, *, limit: int) -> StoredAt:
-    """Read at most `limit` listings; `norm_version` is today's."""
-    row = await conn.fetchrow(_SQL["stored_at"], location_id, limit, norm_version)
+async def stored_at(conn: Connection, location_id: int, norm_version: str, *, most: int) -> StoredAt:
+    """Read a location, none of it where it has more than `most` listings; `norm_version` is today's."""
+    row = await conn.fetchrow(_SQL["stored_at"], location_id, most, norm_version)
     assert row is not None  # noqa: S101 - it selects one row
     return StoredAt(*row)
 

@@ -18,7 +18,7 @@ WHERE s.digest IS DISTINCT FROM substring($3::bytea, 16 * i.place::int - 15, 16)
 -- How the listings of a location are stored, in the form of `stored_as`: by the bytes of their records, and by what
 -- those say where it was today's normaliser ($3) that heard it; and the event up to which that is so. One statement, one
 -- snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the driver writes as
--- -infinity.
+-- -infinity. Nothing of a location that has more than $2 rows.
 SELECT coalesce((SELECT max(seq) FROM events), 0), coalesce(array_agg(id || digest || clock), '{}'),
        coalesce(array_agg(id || payload_digest || clock) FILTER (WHERE norm_version = $3), '{}')
 FROM (
@@ -26,7 +26,7 @@ FROM (
            coalesce(timestamptz_send(source_modified_at), '\x8000000000000000') AS clock
     FROM mls_state
     WHERE location_id = $1 AND length(digest) = 16 AND isfinite(source_modified_at) IS NOT FALSE
-    LIMIT $2
+      AND (SELECT count(*) FROM (SELECT FROM mls_state WHERE location_id = $1 LIMIT $2 + 1) AS l) <= $2
 ) AS s
 
 -- name: ids_by_source_key

@@ -33,8 +33,8 @@ class Scope:
     @classmethod
     async def read(cls, conn: Connection, location_id: int, norm_version: str) -> Scope | None:
         """Return None for a location of which nothing is stored, or too much. `norm_version` is today's."""
-        stored = await listings.stored_at(conn, location_id, norm_version, limit=MAX_LISTINGS + 1)
-        return cls(stored) if 0 < len(stored.by_digest) <= MAX_LISTINGS else None
+        stored = await listings.stored_at(conn, location_id, norm_version, most=MAX_LISTINGS)
+        return cls(stored) if stored.by_digest else None
 
     async def catch_up(self, conn: Connection) -> None:
         """Note what was written since the last time."""
