@@ -24,6 +24,7 @@ from mls_crm_sync.core.listing import Normalised, Normaliser
 from mls_crm_sync.core.plain import PATIENCE
 from mls_crm_sync.core.records import decode
 from mls_crm_sync.core.splitting import Layout
+from mls_crm_sync.core.values import MAX_TEXT
 from mls_crm_sync.demo import generator
 
 NORMALISER = Normaliser()
@@ -48,6 +49,8 @@ SPELLINGS = tuple(
         '[{"MediaKey":"b","Order":1,"MediaCategory":"Photo"},{"MediaKey":"a","Order":0,"MediaCategory":"Photo"}]',
         '[{"MediaKey":"a","Order":0,"MediaCategory":"Photo"},{"MediaKey":"a","Order":1,"MediaCategory":"Photo"}]',
         '[{"MediaKey":"a","Order":0,"MediaCategory":"Photo"},{"Order":1,"MediaKey":"b","MediaCategory":"Photo"}]',
+        '[{"MediaKey":"a","Order":0,"MediaCategory":""}]', '[{"MediaKey":"a","Order":0,"MediaCategory":" P"}]',
+        '[{"MediaKey":"a","Order":0,"MediaCategory":"é"}]', '"%s"' % ("x" * (MAX_TEXT + 1)), '"%s"' % ("x" * MAX_TEXT),
         '[{"MediaKey":" a","Order":0,"MediaCategory":"Photo"}]', '[{"MediaKey":"a ","Order":0,"MediaCategory":""}]',
         '[{"MediaKey":"a","Order":0,"MediaCategory":null}]',
         '[{"MediaKey":"a","Order":2147483648,"MediaCategory":"P"}]',
