@@ -189,7 +189,7 @@ def source_key_of(record: Mapping[str, Any]) -> str:
 
 def property_id(source: str, source_key: str) -> str:
     """Our id of a listing: 32 hex digits, the same for the same source and key for good."""
-    return hashlib.sha256(f"v1\0{source}\0{source_key}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"v1\0{source}\0{source_key}".encode()).digest()[:16].hex()
 
 
 def normalise_facts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,18 +124,20 @@ _MICROSECOND = timedelta(microseconds=1)
 _NO_CLOCK = (-(2**63)).to_bytes(8, "big", signed=True)
 
 
-def stored_as(property_id: str, digest: bytes, clock: datetime | None) -> bytes:
-    """Return a listing's id, a digest (16 bytes) and clock (8 bytes: microseconds since 2000) one behind the other."""
-    micros = _NO_CLOCK if clock is None else ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
-    return property_id.encode() + digest + micros
+def stored_as(digest: bytes, clock: datetime | None) -> bytes:
+    """Return a digest (16 bytes) and a clock (8 bytes: microseconds since 2000) one behind the other."""
+    if clock is None:
+        return digest + _NO_CLOCK
+    return digest + ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
 
 
 class StoredAt(NamedTuple):
-    """How the listings of a location are stored, each as by `stored_as`, up to an event."""
+    """How the listings of a location are stored, up to an event; the same listing at the same place of each list."""
 
     seq: int
-    by_digest: list[bytes]
-    by_payload: list[bytes]  # the same with the payload's digest, of those in today's form
+    property_ids: list[str]
+    by_digest: list[bytes]  # as by `stored_as`
+    by_payload: list[bytes | None]  # the same with the payload's digest; None where it is not in today's form
 
 
 async def stored_at(conn: Connection, location_id: int, norm_version: str, *, most: int) -> StoredAt:

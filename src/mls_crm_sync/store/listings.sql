@@ -16,13 +16,14 @@ WHERE s.digest IS DISTINCT FROM substring($3::bytea, 16 * i.place::int - 15, 16)
 
 -- name: stored_at
 -- How the listings of a location are stored, in the form of `stored_as`: by the bytes of their records, and by what
--- those say where it was today's normaliser ($3) that heard it; and the event up to which that is so. One statement, one
--- snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the driver writes as
--- -infinity. Nothing of a location that has more than $2 rows.
-SELECT coalesce((SELECT max(seq) FROM events), 0), coalesce(array_agg(id || digest || clock), '{}'),
-       coalesce(array_agg(id || payload_digest || clock) FILTER (WHERE norm_version = $3), '{}')
+-- those say, null where it was not today's normaliser ($3) that heard it; and the event up to which that is so. One
+-- statement, one snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the
+-- driver writes as -infinity. Nothing of a location that has more than $2 rows.
+SELECT coalesce((SELECT max(seq) FROM events), 0), coalesce(array_agg(property_id), '{}'),
+       coalesce(array_agg(digest || clock), '{}'),
+       coalesce(array_agg(CASE WHEN norm_version = $3 THEN payload_digest || clock END), '{}')
 FROM (
-    SELECT textsend(property_id) AS id, digest, payload_digest, norm_version,
+    SELECT property_id, digest, payload_digest, norm_version,
            coalesce(timestamptz_send(source_modified_at), '\x8000000000000000') AS clock
     FROM mls_state
     WHERE location_id = $1 AND length(digest) = 16 AND isfinite(source_modified_at) IS NOT FALSE
@@ -87,7 +88,8 @@ JOIN mls_properties AS p USING (property_id)
 WHERE s.property_id = ANY ($1::text[])
 
 -- name: update_listings
--- All that is written of listings that changed, in one statement: narrow rows, history where it is short, facts and payload.
+-- All that is written of listings that changed, in one statement: narrow rows, facts and payload, and history where it is
+-- short.
 WITH states AS (
     UPDATE mls_state AS s
     SET digest = i.digest, payload_digest = i.payload_digest, content_hash = i.content_hash, norm_version = $10,

@@ -206,6 +206,7 @@ class _PageWriter:
         self._seen = 0  # records
         self._scope: Scope | None = None
         self._has_read_scope = False
+        self._is_news = False  # most of the page before
         self._written: Collection[str] = frozenset()  # listings of the page that is being written
         self.tally = Tally.of_dict(held.begun.counts) if held.begun else Tally()
 
@@ -222,7 +223,9 @@ class _PageWriter:
     async def take(self, page: Page) -> None:
         """Look at a page, and begin to write it once the page before is written."""
         scope = await self._scope_of_location() if len(page.records) > FEW else None
-        looked = await look_ahead(self._db, self._reader, self._held.location_id, page.records, scope)
+        place, news = self._held.location_id, self._is_news
+        looked = await look_ahead(self._db, self._reader, place, page.records, scope, is_news=news)
+        self._is_news = looked.is_news()
         self._seen += len(page.records)
         await self.finish()
         self._writing = asyncio.create_task(self._write(page, looked, self._written))

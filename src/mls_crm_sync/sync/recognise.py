@@ -77,6 +77,10 @@ class Looked(NamedTuple):
     ids: frozenset[str]  # of all listings of the page
     once: bool  # each of them comes once
 
+    def is_news(self) -> bool:
+        """Whether most of the page is not stored as it was sighted."""
+        return len(self.looks) > len(self.ones) / 2
+
     def same(self) -> list[str]:
         """Return the ids of the listings that are stored as they were sighted."""
         looks = self.looks
@@ -113,16 +117,23 @@ async def _give_way() -> None:
 
 
 async def look_ahead(
-    db: Database, reader: Reader, location_id: int, raws: Sequence[RawRecord], scope: Scope | None = None
+    db: Database,
+    reader: Reader,
+    location_id: int,
+    raws: Sequence[RawRecord],
+    scope: Scope | None = None,
+    *,
+    is_news: bool = False,
 ) -> Looked:
     """Look at a page's records. May run while the page before is being written: it gives way every few records, and
     what that page changes is looked at again by `recognise`.
 
-    `scope`: what is stored of the location, where that was read; nothing that it holds is asked for.
+    `scope`: what is stored of the location, where that was read; nothing that it holds is asked for. `is_news`: most
+    of it will have to be parsed, as most of the page before had.
     """
-    is_known = None
+    known = None
     if scope is not None:
-        is_known = scope.holds
+        known = scope.stored_so
         async with db.connection() as conn:
             await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
@@ -130,7 +141,7 @@ async def look_ahead(
     for n, raw in enumerate(raws):
         if not n & 7 and pace.is_over():
             await _give_way()
-        ones.append(reader.sight(raw, is_known) or reader.take(raw))
+        ones.append(reader.sight(raw, known, keep=is_news) or reader.take(raw))
     unsure = ones if scope is None else [one for one in ones if not _is_known(one, scope)]
     differing: Mapping[str, State | None] = {}
     if unsure:
@@ -152,7 +163,7 @@ async def look_ahead(
 
 def _is_known(one: Sighting | Incoming | Broken, scope: Scope) -> bool:
     """Of a sighting that was known already nothing was said."""
-    return isinstance(one, Sighting) and (one.said is None or scope.holds_what_it_says(one))
+    return isinstance(one, Sighting) and (one.said is None or scope.says_what_is_stored(one))
 
 
 async def _differing(
