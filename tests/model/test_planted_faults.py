@@ -102,8 +102,8 @@ def _as_it_was_stored(_: object, stored: Any, *__: Any) -> Any:
     return stored.fields, ()
 
 
-def _price_is_noise(original: Callable[..., Any], recogniser: Any, data: bytes) -> Any:
-    return original(recogniser, re.sub(rb'("ListPrice": ?)("[^"]*"|[^,}]*)', rb"\g<1>0", data))
+def _price_is_noise(original: Callable[..., Any], recogniser: Any, data: bytes, *known: Any, **how: Any) -> Any:
+    return original(recogniser, re.sub(rb'("ListPrice": ?)("[^"]*"|[^,}]*)', rb"\g<1>0", data), *known, **how)
 
 
 def _photos_are_noise(*_: object) -> bytes:
