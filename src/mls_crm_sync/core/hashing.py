@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -64,10 +64,6 @@ class Sighting(NamedTuple):
         return self.said or says_of(self.members())
 
 
-Known: TypeAlias = Callable[[bytes, datetime | None], str | None]
-"""Asked by a record's digest and clock for the id of the listing that is stored so, if there is one."""
-
-
 class Recogniser:
     """Takes the digest of raw records of one source.
 
@@ -83,12 +79,13 @@ class Recogniser:
         self._seed = f"{version}\x1f{time_zone.key if time_zone else ''}\x1f".encode()
         self._splitter = Splitter(volatile)
 
-    def sight(self, data: bytes, known: Known | None = None, *, keep: bool = False) -> Sighting | None:
+    def sight(
+        self, data: bytes, is_known: Callable[[Sighting], bool] | None = None, *, keep: bool = False
+    ) -> Sighting | None:
         """Return what can be told from the bytes of one record, or None when it must be parsed to tell.
 
         None also for whatever is not an object with a plain ListingKey: the strict path decides what is wrong.
-        `known`: tells which listing is stored so; of what it does not know is told at once what it says. `keep`: the
-        members will be asked for.
+        `is_known`: of what it does not know is told at once what it says. `keep`: the members will be asked for.
         """
         if SEPARATOR in data:
             return None
@@ -102,13 +99,12 @@ class Recogniser:
             return None
         source_key = match[1].decode("ascii")
         digest = _digest(members, self._seed)
-        an_id, said = None, None
-        if known is not None:
-            an_id = known(digest, modified_at)
-            said = says_of(members) if an_id is None else None
+        an_id = property_id(self._source, source_key)
         kept = members if keep else None
-        an_id = an_id or property_id(self._source, source_key)
-        return Sighting(an_id, digest, modified_at, source_key, data, self._splitter, said, kept)
+        sighting = Sighting(an_id, digest, modified_at, source_key, data, self._splitter, None, kept)
+        if is_known is None or is_known(sighting):
+            return sighting
+        return sighting._replace(said=says_of(members))
 
     def _instant(self, raw: msgspec.Raw) -> datetime | None:
         """Raise ValueError for what only the normaliser may judge."""

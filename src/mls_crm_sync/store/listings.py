@@ -124,20 +124,18 @@ _MICROSECOND = timedelta(microseconds=1)
 _NO_CLOCK = (-(2**63)).to_bytes(8, "big", signed=True)
 
 
-def stored_as(digest: bytes, clock: datetime | None) -> bytes:
-    """Return a digest (16 bytes) and a clock (8 bytes: microseconds since 2000) one behind the other."""
-    if clock is None:
-        return digest + _NO_CLOCK
-    return digest + ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
+def stored_as(property_id: str, digest: bytes, clock: datetime | None) -> bytes:
+    """Return a listing's id, a digest (16 bytes) and clock (8 bytes: microseconds since 2000) one behind the other."""
+    micros = _NO_CLOCK if clock is None else ((clock - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
+    return property_id.encode() + digest + micros
 
 
 class StoredAt(NamedTuple):
-    """How the listings of a location are stored, up to an event; the same listing at the same place of each list."""
+    """How the listings of a location are stored, each as by `stored_as`, up to an event."""
 
     seq: int
-    property_ids: list[str]
-    by_digest: list[bytes]  # as by `stored_as`
-    by_payload: list[bytes | None]  # the same with the payload's digest; None where it is not in today's form
+    by_digest: list[bytes]
+    by_payload: list[bytes]  # the same with the payload's digest, of those in today's form
 
 
 async def stored_at(conn: Connection, location_id: int, norm_version: str, *, most: int) -> StoredAt:
@@ -283,29 +281,28 @@ async def update(
     along = changes if listings and len(changes) <= FEW_CHANGES else ()
     if listings:
         await conn.execute(
-            _SQL["update_listings"],
-            [w.property_id for w in listings],
-            [w.text.decode() for w in listings],
-            [w.payload for w in listings],
-            payloads.CODEC,
-            [any(c.type is not ChangeType.RENORMALISED for c in w.changes) for w in listings],
-            *zip(*(w.searched for w in listings), strict=True),
-            norm_version,
-            *_states(listings),
+            _SQL["update_listings"].replace("(update_states)", f"({_SQL['update_states']})"),
+            *_states(norm_version, listings),
             run_id,
             [property_id for property_id, _ in along],
             [change.type for _, change in along],
             [change.field for _, change in along],
             [json_text(change.previous) for _, change in along],
             [json_text(change.new) for _, change in along],
+            payloads.CODEC,
+            [w.text.decode() for w in listings],
+            [w.payload for w in listings],
+            [any(c.type is not ChangeType.RENORMALISED for c in w.changes) for w in listings],
+            *zip(*(w.searched for w in listings), strict=True),
         )
     if not along:
         await insert_changes(conn, run_id, changes)
 
 
-def _states(listings: Sequence[ListingWrite]) -> Iterable[Sequence[Any]]:
-    """The columns of the narrow rows of listings, behind their ids."""
-    return zip(*((w.digest, w.payload_digest, w.content_hash, w.modified_at) for w in listings), strict=True)
+def _states(norm_version: str, listings: Sequence[ListingWrite]) -> Iterable[Any]:
+    """What `update_states` takes: ids, the version, and the other columns of the narrow rows."""
+    rows = ((w.digest, w.payload_digest, w.content_hash, w.modified_at) for w in listings)
+    return [w.property_id for w in listings], norm_version, *zip(*rows, strict=True)
 
 
 async def update_payloads(conn: Connection, listings: Sequence[ListingWrite]) -> None:
@@ -344,8 +341,7 @@ async def renew(conn: Connection, listings: Sequence[ListingWrite]) -> None:
 
 async def update_states(conn: Connection, norm_version: str, listings: Sequence[ListingWrite]) -> None:
     if listings:
-        ids = [w.property_id for w in listings]
-        await conn.execute(_SQL["update_states"], ids, norm_version, *_states(listings))
+        await conn.execute(_SQL["update_states"], *_states(norm_version, listings))
 
 
 async def move_clocks(conn: Connection, clocks: Mapping[str, datetime]) -> None:

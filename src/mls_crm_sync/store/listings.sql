@@ -16,14 +16,13 @@ WHERE s.digest IS DISTINCT FROM substring($3::bytea, 16 * i.place::int - 15, 16)
 
 -- name: stored_at
 -- How the listings of a location are stored, in the form of `stored_as`: by the bytes of their records, and by what
--- those say, null where it was not today's normaliser ($3) that heard it; and the event up to which that is so. One
--- statement, one snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the
--- driver writes as -infinity. Nothing of a location that has more than $2 rows.
-SELECT coalesce((SELECT max(seq) FROM events), 0), coalesce(array_agg(property_id), '{}'),
-       coalesce(array_agg(digest || clock), '{}'),
-       coalesce(array_agg(CASE WHEN norm_version = $3 THEN payload_digest || clock END), '{}')
+-- those say where it was today's normaliser ($3) that heard it; and the event up to which that is so. One statement, one
+-- snapshot. Left out, so that it is asked for: what is purged, and a clock of the year 1, which the driver writes as
+-- -infinity. Nothing of a location that has more than $2 rows.
+SELECT coalesce((SELECT max(seq) FROM events), 0), coalesce(array_agg(id || digest || clock), '{}'),
+       coalesce(array_agg(id || payload_digest || clock) FILTER (WHERE norm_version = $3), '{}')
 FROM (
-    SELECT property_id, digest, payload_digest, norm_version,
+    SELECT textsend(property_id) AS id, digest, payload_digest, norm_version,
            coalesce(timestamptz_send(source_modified_at), '\x8000000000000000') AS clock
     FROM mls_state
     WHERE location_id = $1 AND length(digest) = 16 AND isfinite(source_modified_at) IS NOT FALSE
@@ -88,27 +87,20 @@ JOIN mls_properties AS p USING (property_id)
 WHERE s.property_id = ANY ($1::text[])
 
 -- name: update_listings
--- All that is written of listings that changed, in one statement: narrow rows, facts and payload, and history where it is
--- short.
-WITH states AS (
-    UPDATE mls_state AS s
-    SET digest = i.digest, payload_digest = i.payload_digest, content_hash = i.content_hash, norm_version = $10,
-        source_modified_at = i.source_modified_at
-    FROM unnest($1::text[], $11::bytea[], $12::bytea[], $13::bytea[], $14::timestamptz[])
-        AS i (property_id, digest, payload_digest, content_hash, source_modified_at)
-    WHERE s.property_id = i.property_id
-), history AS (
+-- All that is written of listings that changed, in one statement: narrow rows (in brackets stands the statement below),
+-- facts and payload, and history where it is short.
+WITH states AS (update_states), history AS (
     INSERT INTO property_changes (property_id, run_id, type, field_name, previous_value, new_value)
-    SELECT property_id, $15, type, field_name, previous_value::jsonb, new_value::jsonb
-    FROM unnest($16::text[], $17::text[], $18::text[], $19::text[], $20::text[])
+    SELECT property_id, $7, type, field_name, previous_value::jsonb, new_value::jsonb
+    FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
         AS i (property_id, type, field_name, previous_value, new_value)
 )
 UPDATE mls_properties AS p
-SET fields = i.fields, payload = i.payload, payload_codec = $4,
+SET fields = i.fields, payload = i.payload, payload_codec = $13,
     last_changed_at = CASE WHEN i.changed THEN now() ELSE p.last_changed_at END,
     purged_at = NULL, standard_status = i.standard_status, listing_id = i.listing_id, city = i.city,
     postal_code = i.postal_code
-FROM unnest($1::text[], $2::text[], $3::bytea[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[])
+FROM unnest($1::text[], $14::text[], $15::bytea[], $16::boolean[], $17::text[], $18::text[], $19::text[], $20::text[])
     AS i (property_id, fields, payload, changed, standard_status, listing_id, city, postal_code)
 WHERE p.property_id = i.property_id
 

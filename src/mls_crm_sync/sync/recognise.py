@@ -131,9 +131,9 @@ async def look_ahead(
     `scope`: what is stored of the location, where that was read; nothing that it holds is asked for. `is_news`: most
     of it will have to be parsed, as most of the page before had.
     """
-    known = None
+    is_known = None
     if scope is not None:
-        known = scope.stored_so
+        is_known = scope.holds
         async with db.connection() as conn:
             await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
@@ -141,7 +141,7 @@ async def look_ahead(
     for n, raw in enumerate(raws):
         if not n & 7 and pace.is_over():
             await _give_way()
-        ones.append(reader.sight(raw, known, keep=is_news) or reader.take(raw))
+        ones.append(reader.sight(raw, is_known, keep=is_news) or reader.take(raw))
     unsure = ones if scope is None else [one for one in ones if not _is_known(one, scope)]
     differing: Mapping[str, State | None] = {}
     if unsure:
@@ -163,7 +163,7 @@ async def look_ahead(
 
 def _is_known(one: Sighting | Incoming | Broken, scope: Scope) -> bool:
     """Of a sighting that was known already nothing was said."""
-    return isinstance(one, Sighting) and (one.said is None or scope.says_what_is_stored(one))
+    return isinstance(one, Sighting) and (one.said is None or scope.holds_what_it_says(one))
 
 
 async def _differing(

@@ -9,28 +9,24 @@ is found by its number, whoever wrote it.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from mls_crm_sync.core.hashing import Sighting
 from mls_crm_sync.store import events, listings
 from mls_crm_sync.store.database import Connection
 from mls_crm_sync.store.listings import StoredAt
 
 MAX_LISTINGS = 100_000
-"""Of a location; 35 MB. Larger ones are looked up by their keys, page by page."""
+"""Of a location; 30 MB. Larger ones are looked up by their keys, page by page."""
 
 WORTH_IT_AFTER = 2_000
 """Records of a delivery: a shorter one asks for less than reading its location may cost."""
 
 
 class Scope:
-    """Tells of a record by its digest which listing is stored so, from this location. The source's key is in a digest:
-    no two listings have the same.
-    """
+    """Tells of a sighted record whether its listing is stored so, from this location."""
 
     def __init__(self, stored: StoredAt) -> None:
-        self._by_digest = dict(zip(stored.by_digest, stored.property_ids, strict=True))
-        self._by_payload = dict(zip(stored.by_payload, stored.property_ids, strict=True))
+        self._by_digest = frozenset(stored.by_digest)
+        self._by_payload = frozenset(stored.by_payload)
         self._seq = stored.seq
         self._changed: set[str] = set()  # since it was read, by whomever
 
@@ -49,12 +45,12 @@ class Scope:
         """Whether as many listings have changed, or come, as it held: it is no help any more, and would only grow."""
         return len(self._changed) >= len(self._by_digest)
 
-    def stored_so(self, digest: bytes, clock: datetime | None) -> str | None:
-        """Return the id of the listing of which a record with exactly these bytes is stored, if there is one."""
-        an_id = self._by_digest.get(listings.stored_as(digest, clock))
-        return None if an_id in self._changed else an_id
+    def holds(self, one: Sighting) -> bool:
+        """Whether exactly these bytes are stored."""
+        an_id = one.property_id
+        return an_id not in self._changed and listings.stored_as(an_id, one.digest, one.modified_at) in self._by_digest
 
-    def says_what_is_stored(self, one: Sighting) -> bool:
+    def holds_what_it_says(self, one: Sighting) -> bool:
         """Whether what the record says is stored, in whatever clothes."""
-        an_id = self._by_payload.get(listings.stored_as(one.says(), one.modified_at))
-        return an_id == one.property_id and an_id not in self._changed
+        an_id = one.property_id
+        return an_id not in self._changed and listings.stored_as(an_id, one.says(), one.modified_at) in self._by_payload
