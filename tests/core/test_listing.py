@@ -21,7 +21,7 @@ from mls_crm_sync.core.canonical import content_hash
 from mls_crm_sync.core.changes import Stored, decide
 from mls_crm_sync.core.errors import InvalidInput, RecordRejected
 from mls_crm_sync.core.fields import BY_NAME, FIELDS, Kind
-from mls_crm_sync.core.hashing import Recogniser
+from mls_crm_sync.core.hashing import Recogniser, Sighting
 from mls_crm_sync.core.listing import Normaliser, normalise_facts, overlay, property_id
 from mls_crm_sync.core.records import decode
 
@@ -142,15 +142,17 @@ def test_digest_sees_every_member_that_is_not_volatile() -> None:
     recogniser = Recogniser(source="s", version=NORMALISER.version, volatile=NORMALISER.volatile)
     base = a_listing(X_Local=1)
 
-    def digest(record: dict[str, Any]) -> bytes:
+    def sight(record: dict[str, Any]) -> Sighting:
         sighting = recogniser.sight(orjson.dumps(record))
         assert sighting is not None
-        return sighting.digest
+        return sighting
 
     for name in without(base, "ListingKey"):
-        changed = digest(base | {name: "2026-03-09T00:00:00Z" if name.endswith("Timestamp") else "other"})
-        assert (changed == digest(base)) == (name in NORMALISER.volatile), name
-        assert (digest(without(base, name)) == digest(base)) == (name in NORMALISER.volatile), name
+        changed = sight(base | {name: "2026-03-09T00:00:00Z" if name.endswith("Timestamp") else "other"})
+        assert (changed.digest == sight(base).digest) == (name in NORMALISER.volatile), name
+        assert (changed.says() == sight(base).says()) == (name in NORMALISER.volatile), name
+        assert sight(without(base, name)).digest != sight(base).digest, name
+        assert (sight(without(base, name)).says() == sight(base).says()) == (name in NORMALISER.volatile), name
 
 
 @pytest.mark.parametrize(

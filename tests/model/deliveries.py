@@ -105,7 +105,10 @@ class Record:
         """What recognition by bytes compares first, or None where the bytes alone do not tell."""
         if not self._plain():
             return None
-        return table.name, {name: piece.raw for name, piece in self.members if not table.volatile(name)}
+        moves = {name for name, _ in self.members if table.volatile(name)}
+        if self.spaced and moves:  # their values are looked for in the usual spelling
+            return table.name, {name: piece.raw for name, piece in self.members if name not in moves}
+        return table.name, self.spaced, tuple((n, None if n in moves else piece.raw) for n, piece in self.members)
 
     def essence(self, table: Table) -> Mapping[str, object]:
         """What it compares then."""

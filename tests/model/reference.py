@@ -219,9 +219,11 @@ class Reference(LinkSide):
         return self._decide(run, listing, record)
 
     def _says_what_is_stored(self, table: Table, record: Record) -> bool:
-        """Another spelling of what is stored by this table: not looked at, even where a table of before let it in."""
+        """Another spelling of what is stored by this table: not looked at, even where a table of before let it in. A
+        listing whose clothes nobody knows is looked at.
+        """
         listing = self.listings.get(record.id) if record.can_be_sighted(table) else None
-        if listing is None or listing.purged or listing.table != table.name or _is_older(listing, record):
+        if listing is None or listing.clothes is None or listing.table != table.name or _is_older(listing, record):
             return False
         return record.essence(table) == listing.essence
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
 import orjson
 
 from .listing import Normalised, Normaliser, overlay
@@ -61,7 +62,7 @@ class Stored(NamedTuple):
     purged: bool = False
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
     text: bytes  # the fields after it, in canonical form
     content_hash: bytes

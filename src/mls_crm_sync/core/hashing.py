@@ -12,14 +12,15 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 import xxhash
+from msgspec.structs import replace
 
 from .listing import property_id
-from .splitting import SEPARATOR, Members, Splitter, members_of
+from .cutting import SEPARATOR
+from .splitting import Members, Splitter, members_of
 from .values import MAX_PLACES, plain
 
 _MEDIA_CLOCKS = ("ModificationTimestamp", "MediaModificationTimestamp")
@@ -33,18 +34,24 @@ _PLAIN_INSTANT = re.compile(
 )
 _PLAIN_KEY = re.compile(rb'"([!#-\[\]-~]+)"')  # printable ASCII without space, quote, backslash: its own normal form
 # Whole slices. Of texts alone, none nested, without escapes: there `","` stands between two of them and nowhere else.
-_LIST_OF_TEXTS = re.compile(rb'\x1f\["([^\x1f\\\[\]{}]*","[^\x1f\\\[\]{}]*)"\](?=\x1f)')
+_LIST_OF_TEXTS = re.compile(rb'\x1f\["([^"\x1f\\\[\]{}]*","[^\x1f\\\[\]{}]*)"\](?=\x1f)')
 _LONG_DIGITS = re.compile(rb"\.[0-9]{%d}" % (MAX_PLACES + 1))  # seldom there, and found in a third of the time
-_LONG_FRACTION = re.compile(rb"\x1f(-?[0-9]{1,20}\.[0-9]{%d,60})(?=\x1f)" % (MAX_PLACES + 1))
+_LONG_FRACTION = re.compile(rb"-?[0-9]{1,20}\.[0-9]{%d,60}" % (MAX_PLACES + 1))
 
 _xxh = xxhash.xxh3_128
 
+PATIENCE = 16
+"""Glances in a row that told nothing; from then on one record of so many has one."""
 
-class Sighting(NamedTuple):
+STRANGERS = 3
+"""Records in a row that begin in another way than usual: from then on that is usual."""
+
+
+class Sighting(msgspec.Struct, frozen=True, gc=False):
     """What the raw bytes of a record say without being parsed.
 
     Of most records nothing more is asked; the slices of a thousand of them, kept in case, would fill every cache. So a
-    record of which more is asked is split again, unless it could be told in time that this would be asked.
+    record of which more is asked later is split again.
     """
 
     property_id: str
@@ -52,16 +59,20 @@ class Sighting(NamedTuple):
     modified_at: datetime | None  # aware, UTC
     source_key: str
     data: bytes
-    splitter: Splitter
+    recogniser: Recogniser
     said: bytes | None = None  # what `says` returns, of a record that was not known
-    kept: Members | None = None
 
-    def members(self) -> Members:
-        return self.kept or self.splitter.split(self.data).members
+    def exactly(self) -> tuple[Sighting, Members]:
+        """Return the same by all members of the record, and these: a glance takes a volatile member that no record of
+        the source had before for one that counts.
+        """
+        seen = self.recogniser.split(self.data)
+        assert seen is not None  # noqa: S101 - it was sighted
+        return seen
 
     def says(self) -> bytes:
         """See `payload_digest`."""
-        return self.said or says_of(self.members())
+        return self.said or says_of(self.exactly()[1])
 
 
 class Recogniser:
@@ -76,35 +87,74 @@ class Recogniser:
     ) -> None:
         self._source = source
         self._zone = time_zone
-        self._seed = f"{version}\x1f{time_zone.key if time_zone else ''}\x1f".encode()
+        seed = f"{version}\x1f{time_zone.key if time_zone else ''}\x1f"
+        self._seed, self._seed_around = seed.encode(), f"{seed}around\x1f".encode()
         self._splitter = Splitter(volatile)
+        self._usual = _Usual()
 
-    def sight(
-        self, data: bytes, is_known: Callable[[Sighting], bool] | None = None, *, keep: bool = False
-    ) -> Sighting | None:
+    def sight(self, data: bytes, is_known: Callable[[Sighting], bool] | None = None) -> Sighting | None:
         """Return what can be told from the bytes of one record, or None when it must be parsed to tell.
 
         None also for whatever is not an object with a plain ListingKey: the strict path decides what is wrong.
-        `is_known`: of what it does not know is told at once what it says. `keep`: the members will be asked for.
+        `is_known`: of what it does not know is told at once what it says.
         """
+        if self._usual.is_worth_a_glance(data):
+            one = self._glance(data)
+            if one is not None and (is_known is None or is_known(one)):
+                self._usual.was_known()
+                return one
+        seen = self.split(data, is_known)
+        if seen is None:
+            return None
+        self._usual.see(data)
+        return seen[0]
+
+    def split(
+        self, data: bytes, is_known: Callable[[Sighting], bool] | None = None
+    ) -> tuple[Sighting, Members] | None:
+        """Return the same with the members of the record, for whoever will need them."""
         if SEPARATOR in data:
             return None
         try:
-            key, clock, members = self._splitter.split(data)
-            match = _PLAIN_KEY.fullmatch(key)
-            modified_at = None if clock is None else self._instant(clock)
-        except (msgspec.MsgspecError, KeyError, ValueError, OverflowError, RecursionError):
+            split = self._splitter.split(data)
+        except (msgspec.MsgspecError, KeyError, ValueError, RecursionError):
             return None
+        members = split.members
+        rest = members.around(data)
+        one = self._sighted(data, split.key, split.clock, self._digest(rest) if rest else _digest(members, self._seed))
+        if one is None:
+            return None
+        if is_known is not None and not is_known(one):
+            one = replace(one, said=says_of(members))
+        return one, members
+
+    def _glance(self, data: bytes) -> Sighting | None:
+        """Sight a record without splitting it, by the bytes around what is volatile: in half of the time."""
+        if SEPARATOR in data:
+            return None
+        try:
+            around = self._splitter.cutter.look(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        return around and self._sighted(data, around.key, around.clock, self._digest(around.rest))
+
+    def _digest(self, rest: Iterable[bytes]) -> bytes:
+        digest = _xxh(self._seed_around)
+        for piece in rest:
+            digest.update(piece)
+        return digest.digest()
+
+    def _sighted(self, data: bytes, key: msgspec.Raw, clock: msgspec.Raw | None, digest: bytes) -> Sighting | None:
+        match = _PLAIN_KEY.fullmatch(key)
         if match is None:
             return None
+        try:
+            modified_at = None if clock is None else self._instant(clock)
+        except (ValueError, OverflowError):
+            return None
         source_key = match[1].decode("ascii")
-        digest = _digest(members, self._seed)
         an_id = property_id(self._source, source_key)
-        kept = members if keep else None
-        sighting = Sighting(an_id, digest, modified_at, source_key, data, self._splitter, None, kept)
-        if is_known is None or is_known(sighting):
-            return sighting
-        return sighting._replace(said=says_of(members))
+        return Sighting(an_id, digest, modified_at, source_key, data, self)
 
     def _instant(self, raw: msgspec.Raw) -> datetime | None:
         """Raise ValueError for what only the normaliser may judge."""
@@ -123,6 +173,39 @@ class Recogniser:
         return instant.astimezone(UTC)
 
 
+class _Usual:
+    """Tells which records are worth a glance: those that begin as most of a source's do, as long as glances tell."""
+
+    def __init__(self) -> None:
+        self._beginning: bytes | None = None
+        self._other = b""
+        self._others = 0  # in a row that began so
+        self._misses = 0  # in a row
+        self._skipped = 0
+
+    def is_worth_a_glance(self, data: bytes) -> bool:
+        if self._beginning is None or not data.startswith(self._beginning):
+            return False
+        if self._misses < PATIENCE:
+            self._misses += 1
+            return True
+        self._skipped = (self._skipped + 1) % PATIENCE
+        return not self._skipped
+
+    def was_known(self) -> None:
+        self._others = self._misses = 0
+
+    def see(self, data: bytes) -> None:
+        """See a record at which a glance has told nothing."""
+        if self._beginning is not None and data.startswith(self._beginning):
+            return
+        beginning = data[: data.find(b":") + 1]
+        self._others = self._others + 1 if beginning == self._other else 1
+        self._other = beginning
+        if self._beginning is None or self._others == STRANGERS:
+            self._beginning = beginning
+
+
 def _digest(members: Members, seed: bytes) -> bytes:
     digest = _xxh(seed)
     digest.update(members.names)
@@ -136,7 +219,7 @@ def says_of(members: Members) -> bytes:
     """See `payload_digest`."""
     values = _LIST_OF_TEXTS.sub(_sorted_list, members.values)
     if _LONG_DIGITS.search(values):
-        values = _LONG_FRACTION.sub(_without_tail, values)
+        values = _without_tails(values)
     digest = _xxh(members.names)
     digest.update(values)
     if members.media is not None:
@@ -162,10 +245,17 @@ def _sorted_list(texts: re.Match[bytes]) -> bytes:
     return b'\x1f["' + b'","'.join(sorted(texts[1].split(b'","'))) + b'"]'
 
 
-def _without_tail(number: re.Match[bytes]) -> bytes:
-    """As it was before arithmetic with binary floats: no measure has more than eight places."""
-    text = plain(round(Decimal(number[1].decode("ascii")), MAX_PLACES))
-    return b"\x1f" + (text if "." in text else text + ".0").encode("ascii")
+def _without_tails(values: bytes) -> bytes:
+    """Bring numbers to what they were before arithmetic with binary floats: no measure has more than eight places."""
+    pieces: list[bytes] = []
+    done = 0
+    for digits in _LONG_DIGITS.finditer(values):
+        begin, end = values.rfind(SEPARATOR, done, digits.start()) + 1, values.find(SEPARATOR, digits.end())
+        if begin and _LONG_FRACTION.fullmatch(values, begin, end):
+            text = plain(round(Decimal(values[begin:end].decode("ascii")), MAX_PLACES))
+            pieces += (values[done:begin], (text if "." in text else text + ".0").encode("ascii"))
+            done = end
+    return b"".join([*pieces, values[done:]])
 
 
 def _media_without_noise(media: bytes) -> bytes:

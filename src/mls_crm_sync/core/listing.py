@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
+import msgspec
 import orjson
 
 from .canonical import canonical, content_hash, hash_of
@@ -29,8 +29,7 @@ MAX_KEY = 255
 """Characters of a ListingKey, as RESO has it."""
 
 
-@dataclass(frozen=True)
-class Normalised:
+class Normalised(msgspec.Struct, frozen=True, dict=True):
     """What one record says."""
 
     source_key: str

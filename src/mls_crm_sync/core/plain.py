@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter, itemgetter, lt
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -45,7 +45,7 @@ _IS_WHOLE = re.compile(rb"0|-?[1-9][0-9]{0,13}").fullmatch
 _IS_FRACTION = re.compile(rb"(?:0|-?[1-9][0-9]{0,13})\.[0-9]{1,8}").fullmatch
 
 
-class Plain(NamedTuple):
+class Plain(msgspec.Struct, frozen=True, gc=False):
     """The facts of one record."""
 
     text: bytes  # in canonical form

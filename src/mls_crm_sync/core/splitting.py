@@ -11,20 +11,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
-from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
+
+from .cutting import SEPARATOR, Cutter
 
 MAX_MEMBERS = 2000
 """Names that one source's records may have between them before each record is split by itself."""
 
-SEPARATOR = b"\x1f"  # no JSON has it unescaped
+DECODERS = 8
+"""Orders of members, each told by the member that a record begins with; a source has one, or a few."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _as_they_came = msgspec.structs.astuple
 
 
-class Members(NamedTuple):
+class Members(msgspec.Struct, frozen=True, gc=False):
     """A record, split: those of its members that count, and all slices in the order of its layout, if it has one."""
 
     names: bytes  # in order
@@ -40,6 +43,13 @@ class Members(NamedTuple):
             return self.layout.order
         return [name for name, part in zip(self.layout.order, self.slices, strict=True) if part is not None]
 
+    def around(self, data: bytes) -> Sequence[bytes] | None:
+        """Return the record without the values of its volatile members, as a `Cutter` does."""
+        if self.layout is None:
+            return None
+        slices = self.slices
+        return self.layout.cutter.rest(data, [slices[n] for n in self.layout.others])
+
     def counted(self, layout: Layout) -> list[bytes]:
         """Return the slices of the layout's members that count, media aside; nothing where one is absent."""
         if self.names is layout.names_counted:
@@ -51,7 +61,7 @@ class Members(NamedTuple):
         return [b"" if self.slices[n] is None else bytes(self.slices[n]) for n in layout.others]  # type: ignore[arg-type]
 
 
-class Split(NamedTuple):
+class Split(msgspec.Struct, frozen=True, gc=False):
     key: msgspec.Raw
     clock: msgspec.Raw | None
     members: Members
@@ -62,7 +72,7 @@ class Splitter:
 
     def __init__(self, volatile: Iterable[str]) -> None:
         self._volatile = frozenset(volatile)
-        self._layout = _layout((), self._volatile)
+        self._layout = _layout(frozenset(), self._volatile)
 
     def split(self, data: bytes) -> Split:
         """Return a record that does not hold the separator, split.
@@ -77,10 +87,14 @@ class Splitter:
             return self._layout.split(data)
         return _split_of(members, self._volatile)
 
+    @property
+    def cutter(self) -> Cutter:
+        """Return what looks at a record without splitting it, for the members that were seen so far."""
+        return self._layout.cutter
+
     def _learned(self, members: Iterable[str]) -> bool:
         """Take members in that no record had before; False where there would be too many, or one is too strange."""
-        known = self._layout.names
-        names = (*known, *[name for name in members if name not in known])
+        names = self._layout.names.union(members)
         if len(names) > MAX_MEMBERS:
             return False
         with suppress(ValueError):
@@ -89,30 +103,11 @@ class Splitter:
         return False
 
 
-class Layout:
-    """The members that the records of a source have been seen to have, and a splitter compiled for them.
+class _Decoder:
+    """A splitter for records whose members come in this order: each is looked for behind the one before."""
 
-    A third faster than a dictionary of slices, sorted each time. `names` are in the order in which a record had them:
-    the decoder looks for each member behind the one before, which is another third. Raises ValueError where a name is
-    too strange for it.
-    """
-
-    def __init__(self, names: Sequence[str], volatile: frozenset[str]) -> None:
-        self.names = dict.fromkeys(names)
-        self.counted = sorted({*names, "ListingKey"} - volatile - {"Media"})
-        self.names_counted = ",".join(self.counted).encode()
-        self._volatile = volatile
-        others = sorted({*names, "Media", "ModificationTimestamp"}.difference(self.counted))
-        self.order = [*self.counted, *others]
-        self.others = [n for n, name in enumerate(self.order) if name in others and name != "Media"]
-        self._counted = len(self.counted)
-        self.tail = range(self._counted, len(self.order))
-        self._sizes = [len(name.encode()) + 4 for name in self.order]
-        self._size_of_counted = sum(self._sizes[: self._counted]) - self._counted - 1  # separators stand between values
-        self._key, self._clock, self._media = map(
-            self.order.index, ("ListingKey", "ModificationTimestamp", "Media")
-        )  # fmt: skip
-        as_they_come = [*self.names, *[name for name in self.order if name not in self.names]]
+    def __init__(self, names: Iterable[str], order: Sequence[str]) -> None:
+        as_they_come = list(dict.fromkeys(names))
         plain = [f"m{n}" for n in range(len(as_they_come))]
         record = msgspec.defstruct(
             "Members",
@@ -121,23 +116,58 @@ class Layout:
             forbid_unknown_fields=True,
             gc=False,
         )
-        self._decode = msgspec.json.Decoder(record).decode
-        self._in_our_order = itemgetter(*map(as_they_come.index, self.order))
+        self.decode = msgspec.json.Decoder(record).decode
+        self.in_our_order = itemgetter(*map(as_they_come.index, order))
+
+
+class Layout:
+    """The members that the records of a source have been seen to have, and a splitter compiled for them.
+
+    Raises ValueError where a name is too strange for it.
+    """
+
+    def __init__(self, names: frozenset[str], volatile: frozenset[str]) -> None:
+        self.names = names
+        self.counted = sorted({*names, "ListingKey"} - volatile - {"Media"})
+        self.names_counted = ",".join(self.counted).encode()
+        self._volatile = volatile
+        others = sorted({*names, "Media", "ModificationTimestamp"}.difference(self.counted))
+        self.order = [*self.counted, *others]
+        moving = [name for name in others if name != "Media"]
+        self.others = [self.order.index(name) for name in moving]
+        self.cutter = Cutter(moving, "ModificationTimestamp")
+        self._counted = len(self.counted)
+        self.tail = range(self._counted, len(self.order))
+        self._sizes = [len(name.encode()) + 4 for name in self.order]
+        self._size_of_counted = sum(self._sizes[: self._counted]) - self._counted - 1  # separators stand between values
+        self._key, self._clock, self._media = map(
+            self.order.index, ("ListingKey", "ModificationTimestamp", "Media")
+        )  # fmt: skip
+        self._decoders: dict[bytes, _Decoder] = {}  # by the beginning of a record, its first name
+        self._decoder = _Decoder(self.order, self.order)
 
     def split(self, data: bytes) -> Split:
         """Return key, clock, and the rest of a record. Raises KeyError where it has no key, ValidationError where it
         has a member that is none of ours.
         """
-        slices = self._in_our_order(_as_they_came(self._decode(data)))
+        decoder = self._decoders.get(data[: data.find(b":")]) or self._decoder_for(data)
+        slices = decoder.in_our_order(_as_they_came(decoder.decode(data)))
         try:
             values = SEPARATOR.join((b"", *slices[: self._counted], b""))
         except TypeError:  # one is missing
             present = zip(self.order, slices, strict=True)
             members = {name: value for name, value in present if value is not None}
             split = _split_of(members, self._volatile)
-            return split._replace(members=split.members._replace(layout=self, slices=slices))
+            return replace(split, members=replace(split.members, layout=self, slices=slices))
         every = Members(self.names_counted, values, slices[self._media], self, slices)
         return Split(slices[self._key], slices[self._clock], every)
+
+    def _decoder_for(self, data: bytes) -> _Decoder:
+        if len(self._decoders) == DECODERS:
+            return self._decoder
+        decoder = _Decoder([*filter(self.names.__contains__, _members(data)), *self.order], self.order)
+        self._decoders[data[: data.find(b":")]] = decoder
+        return decoder
 
     def is_all(self, data: bytes, members: Members, parts: Sequence[bytes]) -> bool:
         """Whether a record is nothing but these members, each once, without white space between them.

@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 Checkpoint: TypeAlias = Mapping[str, int | str]
 """JSON-able; only the source that made it knows what it means."""
 
 
-class RawRecord(NamedTuple):
+class RawRecord(msgspec.Struct, frozen=True, gc=False):
     """One record as it was delivered: the JSON text of one object, UTF-8, unparsed and possibly broken.
 
     `position` is where people find it again: the physical line where it starts (JSON Lines, CSV),

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import asyncpg
+import msgspec
 import orjson
 
 from mls_crm_sync.core.canonical import text_in
@@ -81,7 +82,7 @@ class StoredListing(NamedTuple):
     unreadable: RecordRejected | None = None  # why its payload, of another normaliser's, cannot be unpacked there
 
 
-class ListingWrite(NamedTuple):
+class ListingWrite(msgspec.Struct, frozen=True, gc=False):
     """A listing as it is to stand after the transaction. `text` is the canonical form of its facts, `searched` some of
     them, `payload` is packed; what is not written may be left out.
     """

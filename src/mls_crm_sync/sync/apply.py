@@ -13,6 +13,7 @@ from datetime import datetime
 from operator import attrgetter
 
 import structlog
+from msgspec.structs import replace
 
 from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Change, ChangeType, Decision, Outcome, decide, is_older
@@ -122,7 +123,7 @@ class Transaction:
         if not isinstance(taken, Incoming):
             self._broken.append(taken)
             return None
-        return taken._replace(property_id=elsewhere.get(key, fresh.property_id))
+        return replace(taken, property_id=elsewhere.get(key, fresh.property_id))
 
     async def _note_known(self, known: Sequence[Known], states: dict[str, State]) -> list[Incoming]:
         """Move the clocks of records of which the same is stored still; return the others, parsed, to be decided.

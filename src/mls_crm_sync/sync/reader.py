@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Decision, decide, is_older
@@ -32,7 +34,7 @@ NO_DIGEST = b""
 """Of a record that its bytes alone cannot tell: it is parsed each time."""
 
 
-class Fresh(NamedTuple):
+class Fresh(msgspec.Struct, frozen=True, gc=False):
     """A record of a listing that nobody has stored, in the form in which it will be written. What it was parsed to is
     gone: a thousand parsed records at a time cost more than parsing the few again that somebody else stores first.
     """
@@ -47,7 +49,7 @@ class Fresh(NamedTuple):
         return self.write.property_id
 
 
-class Incoming(NamedTuple):
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """A record that was parsed."""
 
     property_id: str
@@ -88,10 +90,13 @@ class Reader:
         )
         self._plain = normaliser.plain_reader(time_zone)
 
-    def sight(
-        self, raw: RawRecord, is_known: Callable[[Sighting], bool] | None = None, *, keep: bool = False
-    ) -> Sighting | None:
-        return None if self._own_ids else self._recogniser.sight(raw.data, is_known, keep=keep)
+    def sight(self, raw: RawRecord, is_known: Callable[[Sighting], bool] | None = None) -> Sighting | None:
+        return None if self._own_ids else self._recogniser.sight(raw.data, is_known)
+
+    def split(
+        self, raw: RawRecord, is_known: Callable[[Sighting], bool] | None = None
+    ) -> tuple[Sighting, Members] | None:
+        return None if self._own_ids else self._recogniser.split(raw.data, is_known)
 
     def may_say_what_is_stored(self, clock: datetime | None, state: State) -> bool:
         """What another normaliser stored is looked at again; an older revision is not taken for the stored one."""
@@ -153,7 +158,11 @@ class Reader:
     def _parse(
         self, raw: RawRecord, sighting: Sighting | None, members: Members | None, says: bytes | None
     ) -> Incoming:
-        plainly = self._plainly(raw, sighting, members or sighting.members(), says) if sighting else None
+        plainly = None
+        if sighting is not None:
+            if members is None:
+                sighting, members = sighting.exactly()
+            plainly = self._plainly(raw, sighting, members, says)
         return plainly or self._strictly(raw, sighting, says)
 
     def _plainly(self, raw: RawRecord, sighting: Sighting, members: Members, says: bytes | None) -> Incoming | None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
 from mls_crm_sync.core.hashing import Sighting, says_of
 from mls_crm_sync.core.listing import property_id
 from mls_crm_sync.sources.base import RawRecord
@@ -34,7 +37,7 @@ NEVER_STORED = bytes(16)
 """A digest that no listing has: its state is asked for in any case."""
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A record that needs no parsing: its bytes tell that it says what is stored."""
 
     property_id: str
@@ -58,7 +61,7 @@ class Batch:
     tally: Tally = field(default_factory=Tally)  # of what needs nothing more
 
 
-class Look(NamedTuple):
+class Look(msgspec.Struct, frozen=True, gc=False):
     """One record of a page, and what it was told to be by the state that was read of its listing."""
 
     raw: RawRecord
@@ -129,7 +132,8 @@ async def look_ahead(
     what that page changes is looked at again by `recognise`.
 
     `scope`: what is stored of the location, where that was read; nothing that it holds is asked for. `is_news`: most
-    of it will have to be parsed, as most of the page before had.
+    of it will have to be parsed, as most of the page before had: that is done at once then, while the record and its
+    members are in the cache.
     """
     is_known = None
     if scope is not None:
@@ -137,11 +141,19 @@ async def look_ahead(
         async with db.connection() as conn:
             await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
+    early: dict[int, Incoming | Broken] = {}
     pace = _Pace()
     for n, raw in enumerate(raws):
         if not n & 7 and pace.is_over():
             await _give_way()
-        ones.append(reader.sight(raw, is_known, keep=is_news) or reader.take(raw))
+        if not is_news:
+            ones.append(reader.sight(raw, is_known) or reader.take(raw))
+        elif (seen := reader.split(raw, is_known)) is None:
+            ones.append(reader.take(raw))
+        else:
+            ones.append(seen[0])
+            if scope is None or not _is_known(seen[0], scope):
+                early[n] = reader.take(raw, seen[0], seen[1], seen[0].said)
     unsure = ones if scope is None else [one for one in ones if not _is_known(one, scope)]
     differing: Mapping[str, State | None] = {}
     if unsure:
@@ -155,7 +167,7 @@ async def look_ahead(
             continue
         if pace.is_over():
             await _give_way()
-        looks[n] = look = _look(reader, raws[n], one, differing, location_id)
+        looks[n] = look = _look(reader, raws[n], one, differing, location_id, early.get(n))
         count += len(look.ids) - (not isinstance(one, Broken))
         ids.update(look.ids)
     return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
@@ -228,13 +240,15 @@ def _look(
     one: Sighting | Incoming | Broken,
     differing: Mapping[str, State | None],
     location_id: int,
+    early: Incoming | Broken | None = None,
 ) -> Look:
+    """`early`: what a sighted record was taken to be already."""
     if isinstance(one, Sighting):
         an_id = one.property_id
         if an_id not in differing:
             return _as_sighted(raw, one)
         state = differing[an_id]
-        return Look(raw, one, (an_id,), _told(reader, raw, one, state, location_id), state)
+        return Look(raw, one, (an_id,), _told(reader, raw, one, state, location_id, early), state)
     if isinstance(one, Incoming):
         ids = tuple({one.property_id, property_id(reader.source, one.facts.source_key)})
         state = differing[one.property_id]
@@ -249,22 +263,31 @@ def _as_sighted(raw: RawRecord, one: Sighting) -> Look:
 
 
 def _told(
-    reader: Reader, raw: RawRecord, one: Sighting, state: State | None, location_id: int
+    reader: Reader,
+    raw: RawRecord,
+    one: Sighting,
+    state: State | None,
+    location_id: int,
+    early: Incoming | Broken | None,
 ) -> Known | Fresh | Incoming | Broken:
     """Tell by its bytes what can be told, then by what it says in other words, and parse the rest."""
     clock = one.modified_at
     if state is None:
-        taken = reader.take(raw, one)
+        taken = early or reader.take(raw, one)
         return reader.fresh(raw, taken) if isinstance(taken, Incoming) else taken
     if not reader.believes(clock):
-        return reader.take(raw, one)
+        return early or reader.take(raw, one)
+    members, says = None, one.said
+    if state.digest != one.digest and says is None and early is None:
+        one, members = one.exactly()
     if state.digest != one.digest:
-        members, says = None, one.said
-        if says is None:
-            members = one.members()
-            says = says_of(members)
-        if says != state.payload_digest or not reader.may_say_what_is_stored(clock, state):
-            return reader.take(raw, one, members, says)
+        if says is None and isinstance(early, Incoming) and early.payload is raw.data:
+            says = early.payload_digest
+        elif says is None:
+            says = says_of(members) if members else one.says()
+        forgotten = not state.digest  # parsed, it is remembered again
+        if forgotten or says != state.payload_digest or not reader.may_say_what_is_stored(clock, state):
+            return early or reader.take(raw, one, members, says)
     if clock is not None and state.modified_at is not None and clock <= state.modified_at:
         clock = None
     return Known(one.property_id, state.digest, clock, state.location_id != location_id, raw)
@@ -277,8 +300,8 @@ async def _give_stored_ids(db: Database, reader: Reader, group: list[Look]) -> N
     """
     unsure = {
         n: (told.property_id, _key_of(told))
-        for n, (_, one, _, told, _) in enumerate(group)
-        if isinstance(told, Fresh) or (isinstance(told, Incoming) and isinstance(one, Incoming))
+        for n, look in enumerate(group)
+        if isinstance(told := look.told, Fresh) or (isinstance(told, Incoming) and isinstance(look.one, Incoming))
     }
     if not unsure:
         return
@@ -291,7 +314,7 @@ async def _give_stored_ids(db: Database, reader: Reader, group: list[Look]) -> N
         if key in ids:
             group[n] = _under_stored_id(reader, group[n], states[ids[key]])
         elif taken.get(own_id, (reader.source, key)) != (reader.source, key):
-            group[n] = group[n]._replace(told=reader.id_taken(group[n].raw, own_id, key))
+            group[n] = replace(group[n], told=reader.id_taken(group[n].raw, own_id, key))
 
 
 def _key_of(told: Fresh | Incoming) -> str:
@@ -301,8 +324,8 @@ def _key_of(told: Fresh | Incoming) -> str:
 def _under_stored_id(reader: Reader, look: Look, state: State) -> Look:
     told = reader.take_anew(look.raw) if isinstance(look.told, Fresh) else look.told
     if isinstance(told, Incoming):
-        told = told._replace(property_id=state.property_id)
-    return look._replace(told=told, state=state)
+        told = replace(told, property_id=state.property_id)
+    return replace(look, told=told, state=state)
 
 
 def _batch(looks: Iterable[Look], location_id: int, same: Sequence[str] = ()) -> Batch:

@@ -339,9 +339,9 @@ def _digests(reader: Reader, property_id: str, packed: bytes) -> tuple[bytes, by
     today's table refuses: a record that says so still has to be set aside.
     """
     data = payloads.unpacked(packed)
-    sighting = reader.sight(RawRecord(0, data))
-    ours = sighting is not None and sighting.property_id == property_id
-    return sighting.digest if sighting is not None and ours else NO_DIGEST, payload_digest(data, reader.volatile)
+    seen = reader.split(RawRecord(0, data))
+    ours = seen is not None and seen[0].property_id == property_id
+    return seen[0].digest if seen is not None and ours else NO_DIGEST, payload_digest(data, reader.volatile)
 
 
 def _chunks(looks: Sequence[Look], linked: Mapping[str, int]) -> Iterator[list[Look]]:
