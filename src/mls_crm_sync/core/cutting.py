@@ -1,13 +1,13 @@
-"""A record without the values of its volatile members: the bytes around them, told apart without splitting it.
+"""A record without the values of its volatile members: the bytes around them, told without splitting it.
 
-Only the key and the volatile members are decoded; the rest is passed over. Where each value stands is then looked for by
-its text, name and value together, first where it stood in the record before. No IO.
+Only the key and the volatile members are decoded; the rest is passed over. Where each value stands is then looked for
+by its text, name and value together, first where it stood in the record before. No IO.
 
 Why that is exact, although a text is found and no member: let two records have the same rest, the second one without a
 member that stands twice (what is stored has none). Every cut is of one whole value behind its name, so both are in the
-same state of parsing after each cut. Either a cut is the member itself in both, and only what is volatile differs. Or the
-same text stood somewhere else before; then the member itself is uncut in the rest, in both with the same value, which is
-the text that was cut: the records are equal to the byte.
+same state of parsing after each cut. Either a cut is the member itself in both, and only what is volatile differs. Or
+the same text stood somewhere else before; then the member itself is uncut in the rest, in both with the same value,
+which is the text that was cut: the records are equal to the byte.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Plan(msgspec.Struct):
 
 
 class Cutter:
-    """Cuts the values of these members out of records. What it remembers of one record only makes the next one quick."""
+    """Cuts the values of these members out of records. What it remembers of one only makes the next one quick."""
 
     def __init__(self, names: Sequence[str], clock: str) -> None:
         """`names`: the volatile members, the `clock` among them."""
@@ -80,7 +80,9 @@ class Cutter:
         return None if rest is None else Around(slices[0], slices[self._clock], rest)
 
     def rest(self, data: bytes, values: Sequence[msgspec.Raw | None]) -> Sequence[bytes] | None:
-        """Return the record in pieces, without these values, a separator for each; `values` are in the order of the names."""
+        """Return the record in pieces, without these values, a separator for each. `values` are in the order of the
+        names; None where one cannot be found as it is usually spelled.
+        """
         beginning = data[: data.find(b":")]
         plan = self._plans.get(beginning)
         rest = None if plan is None else _cut(data, values, plan)
@@ -96,7 +98,7 @@ class Cutter:
         spans: list[tuple[int, int, int]] = []
         for n, (begins, value) in enumerate(zip(self._begins, values, strict=True)):
             if value is not None:
-                text = begins + value  # type: ignore[operator] # it is bytes to whoever asks for its buffer
+                text = begins + value
                 at = data.find(text)
                 if at < 0:
                     return None

@@ -9,17 +9,18 @@ truth about what changed: that is `changes.diff`, of normal forms. No IO.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
 import xxhash
 from msgspec.structs import replace
 
-from .listing import property_id
 from .cutting import SEPARATOR
+from .listing import property_id
 from .splitting import Members, Splitter, members_of
 from .values import MAX_PLACES, plain
 
@@ -36,9 +37,12 @@ _PLAIN_KEY = re.compile(rb'"([!#-\[\]-~]+)"')  # printable ASCII without space, 
 # Whole slices. Of texts alone, none nested, without escapes: there `","` stands between two of them and nowhere else.
 _LIST_OF_TEXTS = re.compile(rb'\x1f\["([^"\x1f\\\[\]{}]*","[^\x1f\\\[\]{}]*)"\](?=\x1f)')
 _LONG_DIGITS = re.compile(rb"\.[0-9]{%d}" % (MAX_PLACES + 1))  # seldom there, and found in a third of the time
-_LONG_FRACTION = re.compile(rb"-?[0-9]{1,20}\.[0-9]{%d,60}" % (MAX_PLACES + 1))
+_LONG_FRACTION = re.compile(rb"-?[0-9]{1,19}\.[0-9]{%d,60}" % (MAX_PLACES + 1))
 
 _xxh = xxhash.xxh3_128
+
+UNTOLD = bytes(16)
+"""The digest of no record."""
 
 PATIENCE = 16
 """Glances in a row that told nothing; from then on one record of so many has one."""
@@ -55,12 +59,12 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     """
 
     property_id: str
-    digest: bytes  # of the bytes of what counts, 16 bytes; another spelling of it is another digest
+    digest: bytes  # of the bytes of what counts, 16 bytes; another spelling of it is another digest. UNTOLD: not taken
     modified_at: datetime | None  # aware, UTC
     source_key: str
     data: bytes
     recogniser: Recogniser
-    said: bytes | None = None  # what `says` returns, of a record that was not known
+    said: bytes | None = None  # what `says` returns, of a record that was looked for and not found
 
     def exactly(self) -> tuple[Sighting, Members]:
         """Return the same by all members of the record, and these: a glance takes a volatile member that no record of
@@ -73,6 +77,14 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     def says(self) -> bytes:
         """See `payload_digest`."""
         return self.said or says_of(self.exactly()[1])
+
+
+class AsStored(Protocol):
+    """What listings are stored as."""
+
+    def holds(self, one: Sighting) -> bool: ...
+
+    def holds_what_it_says(self, one: Sighting, said: bytes) -> bool: ...
 
 
 class Recogniser:
@@ -92,26 +104,24 @@ class Recogniser:
         self._splitter = Splitter(volatile)
         self._usual = _Usual()
 
-    def sight(self, data: bytes, is_known: Callable[[Sighting], bool] | None = None) -> Sighting | None:
+    def sight(self, data: bytes, stored: AsStored | None = None) -> Sighting | None:
         """Return what can be told from the bytes of one record, or None when it must be parsed to tell.
 
         None also for whatever is not an object with a plain ListingKey: the strict path decides what is wrong.
-        `is_known`: of what it does not know is told at once what it says.
+        `stored`: of what is not stored, neither so nor in other words, is told at once what it says.
         """
         if self._usual.is_worth_a_glance(data):
             one = self._glance(data)
-            if one is not None and (is_known is None or is_known(one)):
+            if one is not None and (stored is None or stored.holds(one)):
                 self._usual.was_known()
                 return one
-        seen = self.split(data, is_known)
+        seen = self.split(data, stored)
         if seen is None:
             return None
         self._usual.see(data)
         return seen[0]
 
-    def split(
-        self, data: bytes, is_known: Callable[[Sighting], bool] | None = None
-    ) -> tuple[Sighting, Members] | None:
+    def split(self, data: bytes, stored: AsStored | None = None) -> tuple[Sighting, Members] | None:
         """Return the same with the members of the record, for whoever will need them."""
         if SEPARATOR in data:
             return None
@@ -120,12 +130,18 @@ class Recogniser:
         except (msgspec.MsgspecError, KeyError, ValueError, RecursionError):
             return None
         members = split.members
-        rest = members.around(data)
-        one = self._sighted(data, split.key, split.clock, self._digest(rest) if rest else _digest(members, self._seed))
+        one = self._sighted(data, split.key, split.clock, UNTOLD)
         if one is None:
             return None
-        if is_known is not None and not is_known(one):
-            one = replace(one, said=says_of(members))
+        said = None
+        if stored is not None:  # that is asked first: whoever looks did not know it at a glance
+            said = says_of(members)
+            if stored.holds_what_it_says(one, said):
+                return one, members
+        rest = members.around(data)
+        one = replace(one, digest=self._digest(rest) if rest else _digest(members, self._seed))
+        if stored is not None and not stored.holds(one):
+            one = replace(one, said=said)
         return one, members
 
     def _glance(self, data: bytes) -> Sighting | None:
@@ -136,7 +152,9 @@ class Recogniser:
             around = self._splitter.cutter.look(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        return around and self._sighted(data, around.key, around.clock, self._digest(around.rest))
+        if around is None:
+            return None
+        return self._sighted(data, around.key, around.clock, self._digest(around.rest))
 
     def _digest(self, rest: Iterable[bytes]) -> bytes:
         digest = _xxh(self._seed_around)
@@ -252,10 +270,18 @@ def _without_tails(values: bytes) -> bytes:
     for digits in _LONG_DIGITS.finditer(values):
         begin, end = values.rfind(SEPARATOR, done, digits.start()) + 1, values.find(SEPARATOR, digits.end())
         if begin and _LONG_FRACTION.fullmatch(values, begin, end):
-            text = plain(round(Decimal(values[begin:end].decode("ascii")), MAX_PLACES))
-            pieces += (values[done:begin], (text if "." in text else text + ".0").encode("ascii"))
+            pieces += (values[done:begin], _rounded(values[begin:end]))
             done = end
     return b"".join([*pieces, values[done:]])
+
+
+def _rounded(number: bytes) -> bytes:
+    whole, _, places = number.partition(b".")
+    kept = places[:MAX_PLACES].rstrip(b"0")
+    if kept and places[MAX_PLACES : MAX_PLACES + 1] < b"5":  # as a tail usually is
+        return whole + b"." + kept
+    text = plain(round(Decimal(number.decode("ascii")), MAX_PLACES))
+    return (text if "." in text else text + ".0").encode("ascii")
 
 
 def _media_without_noise(media: bytes) -> bytes:

@@ -4,7 +4,7 @@ that cannot be. Nothing of the database is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Decision, decide, is_older
 from mls_crm_sync.core.errors import InvalidInput, RecordRejected
-from mls_crm_sync.core.hashing import Recogniser, Sighting, payload_digest, says_of
+from mls_crm_sync.core.hashing import AsStored, Recogniser, Sighting, payload_digest, says_of
 from mls_crm_sync.core.listing import Normalised, Normaliser, property_id, source_key_of
 from mls_crm_sync.core.splitting import Members
 from mls_crm_sync.core.values import BadValue, instant_of
@@ -90,13 +90,11 @@ class Reader:
         )
         self._plain = normaliser.plain_reader(time_zone)
 
-    def sight(self, raw: RawRecord, is_known: Callable[[Sighting], bool] | None = None) -> Sighting | None:
-        return None if self._own_ids else self._recogniser.sight(raw.data, is_known)
+    def sight(self, raw: RawRecord, stored: AsStored | None = None) -> Sighting | None:
+        return None if self._own_ids else self._recogniser.sight(raw.data, stored)
 
-    def split(
-        self, raw: RawRecord, is_known: Callable[[Sighting], bool] | None = None
-    ) -> tuple[Sighting, Members] | None:
-        return None if self._own_ids else self._recogniser.split(raw.data, is_known)
+    def split(self, raw: RawRecord, stored: AsStored | None = None) -> tuple[Sighting, Members] | None:
+        return None if self._own_ids else self._recogniser.split(raw.data, stored)
 
     def may_say_what_is_stored(self, clock: datetime | None, state: State) -> bool:
         """What another normaliser stored is looked at again; an older revision is not taken for the stored one."""

@@ -17,8 +17,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from mls_crm_sync.core.hashing import Sighting, says_of
+from mls_crm_sync.core.hashing import UNTOLD, Sighting, says_of
 from mls_crm_sync.core.listing import property_id
+from mls_crm_sync.core.splitting import Members
 from mls_crm_sync.sources.base import RawRecord
 from mls_crm_sync.store import listings
 from mls_crm_sync.store.database import Connection, Database
@@ -32,9 +33,6 @@ from .tally import Tally
 GIVE_WAY_AFTER = 0.001
 """Seconds of looking at records; then whoever waits for the database goes on: a transaction is under way, with locks
 that others wait for."""
-
-NEVER_STORED = bytes(16)
-"""A digest that no listing has: its state is asked for in any case."""
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -135,9 +133,7 @@ async def look_ahead(
     of it will have to be parsed, as most of the page before had: that is done at once then, while the record and its
     members are in the cache.
     """
-    is_known = None
     if scope is not None:
-        is_known = scope.holds
         async with db.connection() as conn:
             await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
@@ -146,15 +142,11 @@ async def look_ahead(
     for n, raw in enumerate(raws):
         if not n & 7 and pace.is_over():
             await _give_way()
-        if not is_news:
-            ones.append(reader.sight(raw, is_known) or reader.take(raw))
-        elif (seen := reader.split(raw, is_known)) is None:
-            ones.append(reader.take(raw))
-        else:
-            ones.append(seen[0])
-            if scope is None or not _is_known(seen[0], scope):
-                early[n] = reader.take(raw, seen[0], seen[1], seen[0].said)
-    unsure = ones if scope is None else [one for one in ones if not _is_known(one, scope)]
+        if is_news and (taken := _take_news(reader, raw, scope, ones)) is not None:
+            early[n] = taken
+        elif not is_news:
+            ones.append(reader.sight(raw, scope) or reader.take(raw))
+    unsure = ones if scope is None else [one for one in ones if not isinstance(one, Sighting) or one.said is not None]
     differing: Mapping[str, State | None] = {}
     if unsure:
         async with db.connection() as conn:
@@ -167,15 +159,23 @@ async def look_ahead(
             continue
         if pace.is_over():
             await _give_way()
-        looks[n] = look = _look(reader, raws[n], one, differing, location_id, early.get(n))
+        looks[n] = look = _look(reader, raws[n], one, differing, location_id, early=early.get(n))
         count += len(look.ids) - (not isinstance(one, Broken))
         ids.update(look.ids)
     return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
 
 
-def _is_known(one: Sighting | Incoming | Broken, scope: Scope) -> bool:
-    """Of a sighting that was known already nothing was said."""
-    return isinstance(one, Sighting) and (one.said is None or scope.holds_what_it_says(one))
+def _take_news(
+    reader: Reader, raw: RawRecord, scope: Scope | None, ones: list[Sighting | Incoming | Broken]
+) -> Incoming | Broken | None:
+    """Add what a record is sighted as to `ones`; return what it is taken to be, unless it is stored."""
+    seen = reader.split(raw, scope)
+    if seen is None:
+        ones.append(reader.take(raw))
+        return None
+    one, members = seen
+    ones.append(one)
+    return reader.take(raw, one, members, one.said) if scope is None or one.said is not None else None
 
 
 async def _differing(
@@ -189,9 +189,9 @@ async def _differing(
     for one in ones:
         if isinstance(one, Sighting):
             twice = one.property_id in sighted
-            sighted[one.property_id] = (NEVER_STORED, None) if twice else (one.digest, one.modified_at)
+            sighted[one.property_id] = (UNTOLD, None) if twice else (one.digest, one.modified_at)
         elif isinstance(one, Incoming):
-            sighted[one.property_id] = (NEVER_STORED, None)
+            sighted[one.property_id] = (UNTOLD, None)
     return await listings.differing_states(conn, location_id, sighted) if sighted else {}
 
 
@@ -240,6 +240,7 @@ def _look(
     one: Sighting | Incoming | Broken,
     differing: Mapping[str, State | None],
     location_id: int,
+    *,
     early: Incoming | Broken | None = None,
 ) -> Look:
     """`early`: what a sighted record was taken to be already."""
@@ -248,7 +249,7 @@ def _look(
         if an_id not in differing:
             return _as_sighted(raw, one)
         state = differing[an_id]
-        return Look(raw, one, (an_id,), _told(reader, raw, one, state, location_id, early), state)
+        return Look(raw, one, (an_id,), _told(reader, raw, one, state, location_id, early=early), state)
     if isinstance(one, Incoming):
         ids = tuple({one.property_id, property_id(reader.source, one.facts.source_key)})
         state = differing[one.property_id]
@@ -268,6 +269,7 @@ def _told(
     one: Sighting,
     state: State | None,
     location_id: int,
+    *,
     early: Incoming | Broken | None,
 ) -> Known | Fresh | Incoming | Broken:
     """Tell by its bytes what can be told, then by what it says in other words, and parse the rest."""
@@ -277,20 +279,23 @@ def _told(
         return reader.fresh(raw, taken) if isinstance(taken, Incoming) else taken
     if not reader.believes(clock):
         return early or reader.take(raw, one)
-    members, says = None, one.said
-    if state.digest != one.digest and says is None and early is None:
+    members = None
+    if state.digest != one.digest and one.said is None and early is None:
         one, members = one.exactly()
     if state.digest != one.digest:
-        if says is None and isinstance(early, Incoming) and early.payload is raw.data:
-            says = early.payload_digest
-        elif says is None:
-            says = says_of(members) if members else one.says()
+        says = _says(raw, one, members, early)
         forgotten = not state.digest  # parsed, it is remembered again
         if forgotten or says != state.payload_digest or not reader.may_say_what_is_stored(clock, state):
             return early or reader.take(raw, one, members, says)
     if clock is not None and state.modified_at is not None and clock <= state.modified_at:
         clock = None
     return Known(one.property_id, state.digest, clock, state.location_id != location_id, raw)
+
+
+def _says(raw: RawRecord, one: Sighting, members: Members | None, early: Incoming | Broken | None) -> bytes:
+    if one.said is None and isinstance(early, Incoming) and early.payload is raw.data:
+        return early.payload_digest
+    return one.says() if members is None else says_of(members)
 
 
 async def _give_stored_ids(db: Database, reader: Reader, group: list[Look]) -> None:

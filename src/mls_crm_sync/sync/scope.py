@@ -50,7 +50,7 @@ class Scope:
         an_id = one.property_id
         return an_id not in self._changed and listings.stored_as(an_id, one.digest, one.modified_at) in self._by_digest
 
-    def holds_what_it_says(self, one: Sighting) -> bool:
+    def holds_what_it_says(self, one: Sighting, said: bytes) -> bool:
         """Whether what the record says is stored, in whatever clothes."""
         an_id = one.property_id
-        return an_id not in self._changed and listings.stored_as(an_id, one.says(), one.modified_at) in self._by_payload
+        return an_id not in self._changed and listings.stored_as(an_id, said, one.modified_at) in self._by_payload
