@@ -30,12 +30,11 @@ class Tally:
     notes: Counter[str] = field(default_factory=Counter)  # what normalising had to mend
 
     def add(self, other: Tally) -> None:
-        for name in _NAMES:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if isinstance(mine, Counter):
-                _update(mine, theirs)
-            else:
-                setattr(self, name, mine + theirs)
+        for name in _NUMBERS:
+            if theirs := getattr(other, name):
+                setattr(self, name, getattr(self, name) + theirs)
+        for name in _COUNTERS:
+            _update(getattr(self, name), getattr(other, name))
 
     def name(self, unknown_members: Collection[str], notes: Collection[str]) -> None:
         """Count what one record brought that the field table does not know, and what had to be mended in it."""
@@ -73,3 +72,5 @@ def _update(counter: Counter[str], more: Counter[str]) -> None:
 
 
 _NAMES = tuple(f.name for f in fields(Tally))
+_COUNTERS = ("changes", "unknown_members", "notes")
+_NUMBERS = tuple(name for name in _NAMES if name not in _COUNTERS)
