@@ -9,6 +9,7 @@ import orjson
 
 from mls_crm_sync.core.listing import Normaliser, property_id
 from mls_crm_sync.sources.base import Page, RawRecord
+from mls_crm_sync.store import migrate
 from mls_crm_sync.store.database import Connection, Database, Row
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync.ingest import IngestResult, ingest
@@ -100,6 +101,11 @@ async def listing_row(conn: Connection, key: str = "L1") -> dict[str, Any]:
     )
     assert row is not None
     return {**row, "fields": orjson.loads(row["fields"])}
+
+
+def load_migration(name: str) -> str:
+    """Return the text of a migration, to run it once more."""
+    return next(migration.sql for migration in migrate.migrations() if migration.name == name)
 
 
 async def history(conn: Connection, key: str = "L1") -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,8 +15,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mls_crm_sync.core.hashing import Recogniser, payload_digest
-from mls_crm_sync.core.splitting import MAX_MEMBERS
+from mls_crm_sync.core.cutting import Around, Cutter
+from mls_crm_sync.core.hashing import PATIENCE, STRANGERS, UNTOLD, AsStored, Recogniser, Sighting, payload_digest
+from mls_crm_sync.core.splitting import MAX_MEMBERS, Split, Splitter
 
 VOLATILE = ("DaysOnMarket",)
 RECOGNISER = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
@@ -256,6 +258,65 @@ def test_clocks_are_read_in_utc_and_in_the_declared_zone() -> None:
 
     assert {s and s.modified_at for s in seen} == {datetime(2024, 6, 1, 12, tzinfo=UTC)}
     assert {s and s.modified_at and s.modified_at.tzinfo for s in seen} == {UTC}
+
+
+class Watched:
+    """A recogniser that counts the records it splits and those it takes a glance at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.recogniser = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+        self.splits = self.glances = 0
+        split, look = Splitter.split, Cutter.look
+
+        def counted_split(this: Splitter, data: bytes) -> Split:
+            self.splits += 1
+            return split(this, data)
+
+        def counted_look(this: Cutter, data: bytes) -> Around | None:
+            self.glances += 1
+            return look(this, data)
+
+        monkeypatch.setattr(Splitter, "split", counted_split)
+        monkeypatch.setattr(Cutter, "look", counted_look)
+
+    def counts(self, records: Iterable[bytes], stored: AsStored | None) -> tuple[int, int]:
+        self.splits = self.glances = 0
+        assert all(self.recogniser.sight(record, stored) for record in records)
+        return self.splits, self.glances
+
+
+class Stored:
+    def __init__(self, *, so: bool) -> None:
+        self._so = so
+
+    def holds(self, one: Sighting) -> bool:
+        return self._so and one.digest != UNTOLD
+
+    def holds_what_it_says(self, one: Sighting, said: bytes) -> bool:
+        del one, said
+        return False
+
+
+USUAL = [b'{"ListingKey":"K%d","City":"x","DaysOnMarket":%d}' % (n, n) for n in range(100)]
+REVERSED = [b'{"DaysOnMarket":%d,"City":"x","ListingKey":"K%d"}' % (n, n) for n in range(100)]
+
+
+def test_known_records_are_told_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+
+    assert watched.counts(USUAL, Stored(so=True)) == (1, 99)
+    assert watched.counts(REVERSED, Stored(so=True)) == (STRANGERS, 100 - STRANGERS)
+    assert watched.counts([USUAL[0], REVERSED[0]] * 50, Stored(so=True)) == (50, 50)
+
+
+def test_source_of_which_nothing_is_known_is_seldom_given_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+
+    splits, glances = watched.counts(USUAL, Stored(so=False))
+
+    assert splits == 100
+    assert glances == PATIENCE + (99 - PATIENCE) // PATIENCE
+    assert watched.counts(USUAL, Stored(so=True))[1] > 100 - 2 * PATIENCE
 
 
 def test_number_that_no_arithmetic_can_round_is_told_by_its_spelling() -> None:

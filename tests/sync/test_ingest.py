@@ -26,6 +26,7 @@ from making import (
     history,
     id_of,
     listing_row,
+    load_migration,
     out_of_step,
     without,
 )
@@ -74,6 +75,37 @@ async def test_same_bytes_again_are_recognised_and_write_nothing(db: Database, c
 
     assert (result.tally.unchanged, result.tally.recognised) == (1, 1)
     assert await _everything(conn) == before
+
+
+async def test_listing_whose_digest_was_forgotten_is_parsed_once_and_remembered(db: Database, conn: Connection) -> None:
+    await deliver(db, a_listing())
+    before = await listing_row(conn)
+    await conn.execute(load_migration("0017_digests_anew"))
+    assert (await listing_row(conn))["digest"] == b""
+
+    tallies = [(await deliver(db, a_listing())).tally for _ in range(2)]
+
+    assert [(t.unchanged, t.recognised, t.changed) for t in tallies] == [(1, 0, 0), (1, 1, 0)]
+    assert await listing_row(conn) == before
+    assert len(await history(conn)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_pages_of_news_come_to_the_same_however_they_are_cut(db: Database, conn: Connection, size: int) -> None:
+    """What follows a page of news is parsed at once, before it is asked what is stored."""
+    await deliver(db, *(a_listing(f"L{n}", Appliances=["Oven", "Washer"]) for n in range(4)))
+    news = [a_listing(f"N{n}") for n in range(3)]
+    known = [a_listing("L0", Appliances=["Oven", "Washer"]), a_listing("L1", Appliances=["Washer", "Oven"])]
+    changed = a_listing("L2", Appliances=["Oven", "Washer"], ListPrice=1)
+    broken = a_listing("L3", ListPrice="dear")
+    newer = a_listing("N0", ModificationTimestamp="2026-03-09T00:00:00Z")
+
+    tally = (await deliver(db, *news, *known, changed, broken, newer, page_size=size)).tally
+
+    assert (tally.new, tally.changed, tally.unchanged, tally.recognised, tally.quarantined) == (3, 1, 3, 3, 1)
+    assert [(await history(conn, key))[-1][0] for key in ("N0", "L0", "L1", "L2", "L3")] == [
+        "new", "new", "new", "price", "new"
+    ]  # fmt: skip
 
 
 async def test_noise_is_recognised_without_parsing_and_moves_only_the_clock(db: Database, conn: Connection) -> None:
