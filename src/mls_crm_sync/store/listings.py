@@ -121,7 +121,8 @@ async def differing_states(
     if len(sighted) <= FEW:
         states = await read_states(conn, sighted)
         wanted = {an_id: (location_id, *one) for an_id, one in sighted.items()}
-        return {an_id: state for an_id in sighted if (state := states.get(an_id)) is None or _as(state) != wanted[an_id]}
+        found = {an_id: states.get(an_id) for an_id in sighted}
+        return {an_id: state for an_id, state in found.items() if state is None or _as(state) != wanted[an_id]}
     digests, clocks = zip(*sighted.values(), strict=True)
     rows = await conn.fetch(_SQL["differing_states"], location_id, list(sighted), b"".join(digests), clocks)
     return {row[0]: None if row[1] is None else State(*row[1:]) for row in rows}
