@@ -93,16 +93,18 @@ async def test_listing_whose_digest_was_forgotten_is_parsed_once_and_remembered(
 @pytest.mark.parametrize("size", [1, 3, 100])
 async def test_pages_of_news_come_to_the_same_however_they_are_cut(db: Database, conn: Connection, size: int) -> None:
     """What follows a page of news is parsed at once, before it is asked what is stored."""
-    await deliver(db, *(a_listing(f"L{n}", Appliances=["Oven", "Washer"]) for n in range(4)))
+    stored = [a_listing(f"L{n}", Appliances=["Oven", "Washer"]) for n in range(4)]
+    await deliver(db, *stored, a_listing("L4", Appliances=["Oven", "Washer"], PublicRemarks="a\0"))
     news = [a_listing(f"N{n}") for n in range(3)]
     known = [a_listing("L0", Appliances=["Oven", "Washer"]), a_listing("L1", Appliances=["Washer", "Oven"])]
     changed = a_listing("L2", Appliances=["Oven", "Washer"], ListPrice=1)
     broken = a_listing("L3", ListPrice="dear")
     newer = a_listing("N0", ModificationTimestamp="2026-03-09T00:00:00Z")
+    mended = a_listing("L4", Appliances=["Washer", "Oven"], PublicRemarks="a\0")  # only parsing shows what is stored
 
-    tally = (await deliver(db, *news, *known, changed, broken, newer, page_size=size)).tally
+    tally = (await deliver(db, *news, *known, changed, broken, newer, mended, page_size=size)).tally
 
-    assert (tally.new, tally.changed, tally.unchanged, tally.recognised, tally.quarantined) == (3, 1, 3, 3, 1)
+    assert (tally.new, tally.changed, tally.unchanged, tally.recognised, tally.quarantined) == (3, 1, 4, 3, 1)
     assert [(await history(conn, key))[-1][0] for key in ("N0", "L0", "L1", "L2", "L3")] == [
         "new", "new", "new", "price", "new"
     ]  # fmt: skip

@@ -106,7 +106,7 @@ class Cutter:
         runs: list[list[int]] = []
         end = -1
         for at, ends, n in sorted(spans):
-            if at == end + 1 and data[end:at] == b",":
+            if at == end + 1:
                 runs[-1].append(n)
             else:
                 runs.append([n])

@@ -268,8 +268,8 @@ def _without_tails(values: bytes) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for digits in _LONG_DIGITS.finditer(values):
-        begin, end = values.rfind(SEPARATOR, done, digits.start()) + 1, values.find(SEPARATOR, digits.end())
-        if begin and _LONG_FRACTION.fullmatch(values, begin, end):
+        begin, end = values.rfind(SEPARATOR, 0, digits.start()) + 1, values.find(SEPARATOR, digits.end())
+        if _LONG_FRACTION.fullmatch(values, begin, end):
             pieces += (values[done:begin], _rounded(values[begin:end]))
             done = end
     return b"".join([*pieces, values[done:]])
