@@ -223,6 +223,7 @@ def test_names_of_members_count_and_cannot_be_taken_for_values() -> None:
         b"[]",
         b"{}",
         b'{"ListingKey":7}',
+        b'{"ListingKey":7001}',
         b'{"ListingKey":"a key"}',
         b'{"ListingKey":"A"',
         b'{"ListingKey":"A","City":"\x1f"}',

@@ -90,6 +90,20 @@ async def test_listing_whose_digest_was_forgotten_is_parsed_once_and_remembered(
     assert len(await history(conn)) == 1
 
 
+async def test_what_says_the_same_is_not_parsed_on_whatever_page(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await deliver(db, *(a_listing(f"L{n}") for n in range(6)))
+    touched = [a_listing(f"L{n}", ModificationTimestamp="2026-03-02T12:00:00Z", DaysOnMarket=11) for n in range(6)]
+    for record in touched:
+        record["Media"][0]["MediaURL"] += "2"
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Reader, "take", never)
+
+    assert (await deliver(db, *touched, page_size=2)).tally.recognised == 6
+
+
 @pytest.mark.parametrize("size", [1, 3, 100])
 async def test_pages_of_news_come_to_the_same_however_they_are_cut(db: Database, conn: Connection, size: int) -> None:
     """What follows a page of news is parsed at once, before it is asked what is stored."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from itertools import compress
+from operator import ne
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -116,7 +118,7 @@ def renew(
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any], normaliser: Normaliser) -> Iterable[Change]:
     """Yield the changes between two normal forms, by field name."""
-    differing = [name for name, value in after.items() if before.get(name) != value]
+    differing = [*compress(after, map(ne, map(before.get, after), after.values()))]
     differing += [name for name in before if name not in after]
     for name in sorted(differing):
         previous, new = before.get(name), after.get(name)

@@ -33,7 +33,7 @@ _QUERY = re.compile(rb'\?[^"]*')
 _PLAIN_INSTANT = re.compile(
     rb'"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})?)"'
 )
-_PLAIN_KEY = re.compile(rb'"([!#-\[\]-~]+)"')  # printable ASCII without space, quote, backslash: its own normal form
+_PLAIN_KEY = re.compile(rb"[!#-\[\]-~]+")  # printable ASCII without space, quote, backslash: its own normal form
 # Whole slices. Of texts alone, none nested, without escapes: there `","` stands between two of them and nowhere else.
 _LIST_OF_TEXTS = re.compile(rb'\x1f\["([^"\x1f\\\[\]{}]*","[^\x1f\\\[\]{}]*)"\](?=\x1f)')
 _LONG_DIGITS = re.compile(rb"\.[0-9]{%d}" % (MAX_PLACES + 1))  # seldom there, and found in a third of the time
@@ -163,14 +163,15 @@ class Recogniser:
         return digest.digest()
 
     def _sighted(self, data: bytes, key: msgspec.Raw, clock: msgspec.Raw | None, digest: bytes) -> Sighting | None:
-        match = _PLAIN_KEY.fullmatch(key)
-        if match is None:
+        quoted = bytes(key)
+        text = quoted[1:-1]
+        if quoted[:1] != b'"' or not (text.isalnum() or _PLAIN_KEY.fullmatch(text)):
             return None
         try:
             modified_at = None if clock is None else self._instant(clock)
         except (ValueError, OverflowError):
             return None
-        source_key = match[1].decode("ascii")
+        source_key = text.decode("ascii")
         an_id = property_id(self._source, source_key)
         return Sighting(an_id, digest, modified_at, source_key, data, self)
 

@@ -79,8 +79,9 @@ class Looked(NamedTuple):
     once: bool  # each of them comes once
 
     def is_news(self) -> bool:
-        """Whether most of the page is not stored as it was sighted."""
-        return len(self.looks) > len(self.ones) / 2
+        """Whether most of the page had to be parsed."""
+        half = len(self.ones) / 2
+        return len(self.looks) > half and sum(not isinstance(look.told, Known) for look in self.looks.values()) > half
 
     def same(self) -> list[str]:
         """Return the ids of the listings that are stored as they were sighted."""
@@ -138,14 +139,14 @@ async def look_ahead(
             await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
     early: dict[int, Incoming | Broken] = {}
-    pace = _Pace()
+    pace, sight = _Pace(), reader.sight
     for n, raw in enumerate(raws):
         if not n & 7 and pace.is_over():
             await _give_way()
-        if is_news and (taken := _take_news(reader, raw, scope, ones)) is not None:
+        if not is_news:
+            ones.append(sight(raw, scope) or reader.take(raw))
+        elif (taken := _take_news(reader, raw, scope, ones)) is not None:
             early[n] = taken
-        elif not is_news:
-            ones.append(reader.sight(raw, scope) or reader.take(raw))
     unsure = ones if scope is None else [one for one in ones if not isinstance(one, Sighting) or one.said is not None]
     differing: Mapping[str, State | None] = {}
     if unsure:
