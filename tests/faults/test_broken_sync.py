@@ -80,7 +80,8 @@ FAULTS: Mapping[str, Fault] = {
         'for w in self._changed() for change in w.changes if change.field != "ListPrice"]',
     ),
     "the history names what did not change": Fault(
-        3, "core/changes.py", "if before.get(name) != value]", 'if before.get(name) != value or name == "City"]'
+        3, "core/changes.py", "for name in before if name not in after]",
+        'for name in before if name not in after or name == "City"]',
     ),
     "a sync by hand writes what does not differ": Fault(4, CRM, "AND o.fields IS DISTINCT FROM w.fields", ""),
     "a sync by hand does nothing": Fault(
