@@ -106,7 +106,9 @@ def test_what_came_before_changes_no_digest(records: list[dict[str, Any]], rng: 
         assert first is not None
         assert again is not None
         assert by_a_glance is not None
-        assert by_a_glance.exactly()[0] == again[0]
+        exactly = by_a_glance.exactly()
+        assert exactly is not None
+        assert exactly[0] == again[0]
         assert replace(again[0], recogniser=first[0].recogniser) == first[0]
         assert again[0].says() == first[0].says() == payload_digest(as_record(members), VOLATILE)
 
@@ -326,6 +328,17 @@ def test_record_without_a_key_is_parsed_whatever_it_begins_with() -> None:
     assert recogniser.sight(REVERSED[0]) == recogniser.sight(REVERSED[0])
 
     assert recogniser.sight(b'{"DaysOnMarket":1,"City":"x"}') is None
+
+
+@given(st.integers(0, len(USUAL[7]) - 1), st.binary(max_size=2))
+def test_damaged_record_is_told_or_parsed_and_ends_nothing(at: int, damage: bytes) -> None:
+    recogniser = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+    for record in USUAL[:3]:
+        recogniser.sight(record)
+
+    sighting = recogniser.sight(USUAL[7][:at] + damage + USUAL[7][at + 1 :])
+
+    assert sighting is None or sighting.says() == payload_digest(sighting.data, VOLATILE)
 
 
 def test_values_are_cut_in_the_order_in_which_they_stand() -> None:

@@ -91,7 +91,8 @@ class Shortcut:
 
     def _once(self, data: bytes) -> Normalised | None:
         sighting = self._recogniser.sight(data)
-        plain = None if sighting is None else self._reader.read(data, sighting.exactly()[1])
+        seen = None if sighting is None else sighting.exactly()
+        plain = None if seen is None else self._reader.read(data, seen[1])
         if sighting is None or plain is None:
             return None
         return NORMALISER.of_plain(plain, source_key=sighting.source_key, modified_at=sighting.modified_at)

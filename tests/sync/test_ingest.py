@@ -90,6 +90,17 @@ async def test_listing_whose_digest_was_forgotten_is_parsed_once_and_remembered(
     assert len(await history(conn)) == 1
 
 
+async def test_record_that_only_a_glance_takes_is_set_aside(db: Database, conn: Connection) -> None:
+    """Nobody looks at the names of other members at a glance: of a new listing, and of one that is stored."""
+    bad = [orjson.dumps(a_listing(key)).replace(b'"City"', b'"City\xff"') for key in ("L2", "L3")]
+    await deliver(db, a_listing("L1"), a_listing("L2"))
+
+    result = await deliver(db, a_listing("L1"), *bad, a_listing("L4"))
+
+    assert (result.tally.unchanged, result.tally.new, result.tally.quarantined) == (1, 1, 2)
+    assert {row["reason"] for row in await conn.fetch("SELECT reason FROM quarantined_records")} == {"not_utf8"}
+
+
 async def test_what_says_the_same_is_not_parsed_on_whatever_page(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     await deliver(db, *(a_listing(f"L{n}") for n in range(6)))
     touched = [a_listing(f"L{n}", ModificationTimestamp="2026-03-02T12:00:00Z", DaysOnMarket=11) for n in range(6)]

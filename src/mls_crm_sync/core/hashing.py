@@ -66,21 +66,23 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     recogniser: Recogniser
     said: bytes | None = None  # what `says` returns, of a record that was looked for and not found
 
-    def exactly(self) -> tuple[Sighting, Members]:
+    def exactly(self) -> tuple[Sighting, Members] | None:
         """Return the same by all members of the record, and these: a glance takes a volatile member that no record of
-        the source had before for one that counts.
+        the source had before for one that counts. None when the record must be parsed to tell: a glance does not look
+        at the names of other members, which may be no text.
         """
-        seen = self.recogniser.split(self.data)
-        assert seen is not None  # noqa: S101 - it was sighted
-        return seen
+        return self.recogniser.split(self.data)
 
     def says(self) -> bytes:
         """See `payload_digest`."""
-        return self.said or says_of(self.exactly()[1])
+        if self.said is not None:
+            return self.said
+        seen = self.exactly()
+        return _xxh(self.data).digest() if seen is None else says_of(seen[1])
 
 
 class AsStored(Protocol):
-    """What listings are stored as."""
+    """What listings are stored as, asked by digest and clock, or by what a record says and its clock."""
 
     def holds(self, one: Sighting) -> bool: ...
 

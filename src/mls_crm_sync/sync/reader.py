@@ -156,10 +156,10 @@ class Reader:
     def _parse(
         self, raw: RawRecord, sighting: Sighting | None, members: Members | None, says: bytes | None
     ) -> Incoming:
+        if sighting is not None and members is None:
+            sighting, members = sighting.exactly() or (None, None)
         plainly = None
-        if sighting is not None:
-            if members is None:
-                sighting, members = sighting.exactly()
+        if sighting is not None and members is not None:
             plainly = self._plainly(raw, sighting, members, says)
         return plainly or self._strictly(raw, sighting, says)
 

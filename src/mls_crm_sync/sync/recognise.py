@@ -282,7 +282,10 @@ def _told(
         return early or reader.take(raw, one)
     members = None
     if state.digest != one.digest and one.said is None and early is None:
-        one, members = one.exactly()
+        seen = one.exactly()
+        if seen is None:
+            return reader.take(raw)
+        one, members = seen
     if state.digest != one.digest:
         says = _says(raw, one, members, early)
         forgotten = not state.digest  # parsed, it is remembered again
