@@ -22,7 +22,7 @@ from mls_crm_sync.core.errors import InvalidInput, SetupError, StoreUnavailable
 from mls_crm_sync.store.binaries import OLDEST_MAJOR
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -251,30 +251,41 @@ class Database:
     @contextlib.asynccontextmanager
     async def _lent(self, *, writes: bool = False) -> AsyncIterator[Connection]:
         with translated():
-            async with contextlib.AsyncExitStack() as stack:
-                with _connecting():
-                    async with asyncio.timeout(ACQUIRE_TIMEOUT.total_seconds()):
-                        await stack.enter_async_context(self._turn(writes=writes))
-                        conn = await stack.enter_async_context(self._pool.acquire())
-                try:
-                    yield conn
-                except asyncpg.InterfaceError as error:
-                    if _is_lost(conn):
-                        raise StoreUnavailable(_reason(error)) from error
-                    raise
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, *, writes: bool) -> AsyncIterator[None]:
-        """Wait until a first connection may be lent; who holds one already does not wait here, or both would wait."""
-        if self._holds.get():
-            yield
-            return
-        async with self._writers if writes else contextlib.nullcontext(), self._first:
+            is_first = not self._holds.get()
+            turns = ((self._writers, self._first) if writes else (self._first,)) if is_first else ()
+            conn = await self._borrowed(turns)
             self._holds.set(True)
             try:
-                yield
+                yield conn
+            except asyncpg.InterfaceError as error:
+                if _is_lost(conn):
+                    raise StoreUnavailable(_reason(error)) from error
+                raise
             finally:
-                self._holds.set(False)
+                if is_first:
+                    self._holds.set(False)
+                try:
+                    await self._pool.release(conn)
+                finally:
+                    for turn in turns:
+                        turn.release()
+
+    async def _borrowed(self, turns: Sequence[asyncio.Semaphore]) -> PoolConnectionProxy[asyncpg.Record]:
+        """Wait until a connection may be lent, and take it. Who holds one already has no turn to wait for, or both
+        would wait.
+        """
+        taken: list[asyncio.Semaphore] = []
+        try:
+            with _connecting():
+                async with asyncio.timeout(ACQUIRE_TIMEOUT.total_seconds()):
+                    for turn in turns:
+                        await turn.acquire()
+                        taken.append(turn)
+                    return await self._pool.acquire()
+        except BaseException:
+            for turn in taken:
+                turn.release()
+            raise
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
