@@ -60,20 +60,19 @@ FAULTS: Mapping[str, Fault] = {
         2, LISTINGS, "ORDER BY c.id) AS crm_property_ids", "ORDER BY c.id DESC) AS crm_property_ids"
     ),
     "fields are not updated on a change": Fault(
-        3, CRM, "AND ($3::text[] IS NULL OR o.id = ANY ($3::text[]))", "AND o.id = ANY ($3::text[])"
+        3, "store/changed.sql", "WHERE property_id IN (SELECT mls_property_id FROM o)", "WHERE false"
     ),
     "fields are updated in one of two": Fault(
-        3, CRM, "FROM crm_properties AS o\n",
-        "FROM (SELECT DISTINCT ON (mls_property_id) * FROM crm_properties"
-        " ORDER BY mls_property_id, synced_at DESC) AS o\n",
+        3, CRM, "FROM o JOIN w",
+        "FROM (SELECT DISTINCT ON (mls_property_id) * FROM o ORDER BY mls_property_id) AS o JOIN w",
     ),
     "a sync writes notes over": Fault(
         3, CRM, "SET fields = w.fields,",
-        "SET notes = CASE WHEN o.fields = '{}' THEN o.notes ELSE w.fields ->> 'PublicRemarks' END, fields = w.fields,",
+        "SET notes = CASE WHEN o.fields = '{}' THEN c.notes ELSE w.fields ->> 'PublicRemarks' END, fields = w.fields,",
     ),
     "a sync drops overrides that the MLS contradicts": Fault(
         3, CRM, "SET fields = w.fields,",
-        "SET overrides = CASE WHEN o.fields = '{}' THEN o.overrides ELSE '{}' END, fields = w.fields,",
+        "SET overrides = CASE WHEN o.fields = '{}' THEN c.overrides ELSE '{}' END, fields = w.fields,",
     ),
     "the history leaves the price out": Fault(
         3, "sync/apply.py", "for w in self._changed() for change in w.changes]",

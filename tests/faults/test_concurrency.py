@@ -227,7 +227,8 @@ async def test_clock_of_a_record_whose_listing_changed_meanwhile_is_decided_anew
         assert not late.done()
         await conn.execute("""UPDATE mls_properties SET fields = (fields::jsonb || '{"ListPrice": "7"}')::text""")
         await conn.execute(
-            "UPDATE mls_state SET digest = 'other', content_hash = 'other', source_modified_at = '2026-03-05'"
+            "UPDATE mls_state SET digest = 'other', payload_digest = 'other', content_hash = 'other',"
+            " source_modified_at = '2026-03-05'"
         )
 
     result = await late

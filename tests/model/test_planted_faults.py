@@ -17,7 +17,7 @@ import pytest
 from mls_crm_sync.core import changes, hashing
 from mls_crm_sync.core.changes import Change, ChangeType
 from mls_crm_sync.core.listing import Normalised
-from mls_crm_sync.store import crm_properties, events, listings, quarantine, runs
+from mls_crm_sync.store import changed, crm_properties, events, listings, quarantine, runs
 from model.bench import a_bench
 from model.compare import Discrepancy
 from model.machine import explore
@@ -116,8 +116,11 @@ async def _backwards(original: Callable[..., Any], conn: Any, told: Sequence[Any
 
 FAULTS: Mapping[str, Sql | Code] = {
     "bring_in_step copies internal fields": Sql(
-        crm_properties, "bring_in_step", "p.fields::jsonb - $2::text[] AS fields",
+        crm_properties, "stored_facts", "p.fields::jsonb - $2::text[] AS fields",
         "p.fields::jsonb - $2::text[] || p.fields::jsonb AS fields",
+    ),
+    "what changed is copied with internal fields": Sql(
+        changed, "facts", "fields::jsonb - $21::text[] AS", "fields::jsonb - $21::text[] || fields::jsonb AS"
     ),
     "bring_in_step writes what does not differ": Sql(
         crm_properties, "bring_in_step", "AND o.fields IS DISTINCT FROM w.fields", ""
@@ -125,8 +128,8 @@ FAULTS: Mapping[str, Sql | Code] = {
     "bring_in_step reaches one CRM property of each listing": Sql(
         crm_properties,
         "bring_in_step",
-        "FROM crm_properties AS o\n",
-        "FROM (SELECT DISTINCT ON (mls_property_id) * FROM crm_properties ORDER BY mls_property_id, id) AS o\n",
+        "FROM o JOIN w",
+        "FROM (SELECT DISTINCT ON (mls_property_id) * FROM o ORDER BY mls_property_id, id) AS o JOIN w",
     ),
     "older data is taken": Code(changes, "is_older", _never_older),
     "data of the same time is refused": Code(changes, "is_older", _older_or_as_old),
@@ -149,7 +152,7 @@ FAULTS: Mapping[str, Sql | Code] = {
     "the digest does not see photos": Code(hashing, "_media_without_noise", _photos_are_noise),
     "a purge leaves the CRM's copy": Sql(crm_properties, "empty_fields", "SET fields = '{}'", "SET fields = fields"),
     "a purge leaves the city": Sql(listings, "purge_listing", "city = NULL", "city = city"),
-    "a changed city is not found": Sql(listings, "update_listings", "city = i.city", "city = p.city"),
+    "a changed city is not found": Sql(changed, "along", "city = i.city", "city = p.city"),
     "a purge leaves the clock": Sql(listings, "purge_state", ", source_modified_at = NULL", ""),
     "events in another order": Code(events, "append", _backwards),
     "an older copy closes what is newer": Sql(

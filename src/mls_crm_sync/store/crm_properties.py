@@ -6,7 +6,7 @@ writes `fields`, `synced_hash` and `synced_at` and no other column. Locks: CRM r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -63,22 +63,36 @@ class Columns:
 
 async def bring_in_step(conn: Connection, property_ids: Collection[str], unsynced: Sequence[str]) -> list[Synced]:
     """Copy the facts of locked listings to the CRM properties linked to them; return the ones that differed, by id."""
-    ids = list(property_ids)
-    linked = {row["mls_property_id"] for row in await conn.fetch(_SQL["lock_linked"], ids)} if ids else set()
-    return await _copy(conn, sorted(linked), unsynced, None) if linked else []
+    if not property_ids:
+        return []
+    return synced(await conn.fetch(in_step(_SQL["stored_facts"]), list(property_ids), list(unsynced)))
 
 
 async def bring_in_step_only(conn: Connection, links: Mapping[str, str], unsynced: Sequence[str]) -> list[Synced]:
     """As `bring_in_step`, but for the locked CRM rows of `links` (crm id -> property id) alone."""
-    return await _copy(conn, list(set(links.values())), unsynced, list(links)) if links else []
+    if not links:
+        return []
+    sql = in_step(_SQL["stored_facts"], among="AND id = ANY ($3::text[])")
+    return synced(await conn.fetch(sql, list(set(links.values())), list(unsynced), list(links)))
 
 
-async def _copy(
-    conn: Connection, property_ids: list[str], unsynced: Sequence[str], crm_ids: list[str] | None
-) -> list[Synced]:
-    rows = await conn.fetch(_SQL["bring_in_step"], property_ids, list(unsynced), crm_ids)
-    synced = [Synced(row["id"], row["platform"], row["property_id"], tuple(row["field_names"])) for row in rows]
-    return sorted(synced, key=lambda s: s.crm_id)
+def in_step(facts: str, *, among: str = "", along: str = "") -> str:
+    """Return the statement that brings CRM properties in step: with what `facts` selects, of the listings that are its
+    first argument. `among`: more that has to hold of a CRM property. `along`: what else is written, as parts of WITH.
+    """
+    sql = _SQL["bring_in_step"].replace("(along)", along)
+    return sql.replace("(facts)", f"({facts})").replace("(among)", among)
+
+
+def synced(rows: Iterable[Row]) -> list[Synced]:
+    """Return what was brought in step, by CRM id."""
+    every = [Synced(row["id"], row["platform"], row["property_id"], tuple(row["field_names"])) for row in rows]
+    return sorted(every, key=lambda one: one.crm_id)
+
+
+async def lock_linked(conn: Connection, property_ids: Collection[str]) -> None:
+    """Lock the CRM rows of locked listings, in id order."""
+    await conn.fetch(_SQL["lock_linked"], list(property_ids))
 
 
 async def would_change(conn: Connection, fields: Mapping[str, Mapping[str, Any]], unsynced: Sequence[str]) -> int:
@@ -209,7 +223,7 @@ async def delete(conn: Connection, crm_id: str) -> None:
 async def empty_fields(conn: Connection, property_ids: Collection[str]) -> list[Synced]:
     """Take purged listings' facts out of the CRM; return the properties that had some, by id."""
     ids = list(property_ids)
-    await conn.fetch(_SQL["lock_linked"], ids)
+    await lock_linked(conn, ids)
     had = await conn.fetch(_SQL["filled"], ids)
     await conn.execute(_SQL["empty_fields"], ids)
     return [Synced(row["id"], row["platform"], row["mls_property_id"], tuple(row["field_names"])) for row in had]

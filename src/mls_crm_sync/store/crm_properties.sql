@@ -1,25 +1,33 @@
 -- name: lock_linked
--- The CRM rows of changed listings, in id order, before anything of them is written.
-SELECT id, mls_property_id FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE
+-- The CRM rows of listings, in id order, before anything of them is written.
+SELECT id FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: lock
 SELECT id FROM crm_properties WHERE id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: bring_in_step
--- The one statement that copies a listing's facts to its CRM properties, for ingest, link and sync alike.
--- Under the locks of both, in a statement of its own: it sees what they saw committed. Writes only what differs.
+-- The one way in which a listing's facts come to its CRM properties, for ingest, link and sync alike. Writes only what
+-- differs. Under the locks of the listings: it sees what they saw committed. The CRM rows are locked in id order, before
+-- anything of them is written; a locked row is read in its newest version. In brackets stands what `in_step` is given.
 -- Materialized, or the facts would be parsed three times: to compare, to write and to name what differed.
-WITH w AS MATERIALIZED (
-    SELECT p.property_id, p.fields::jsonb - $2::text[] AS fields, s.content_hash
-    FROM mls_properties AS p JOIN mls_state AS s USING (property_id)
-    WHERE p.property_id = ANY ($1::text[])
-)
+WITH (along) o AS MATERIALIZED (
+    SELECT id, mls_property_id, fields FROM crm_properties
+    WHERE mls_property_id = ANY ($1::text[]) (among)
+    ORDER BY id FOR NO KEY UPDATE
+), w AS MATERIALIZED (facts)
 UPDATE crm_properties AS c
 SET fields = w.fields, synced_hash = w.content_hash, synced_at = now()
-FROM crm_properties AS o
-JOIN w ON w.property_id = o.mls_property_id
-WHERE c.id = o.id AND o.fields IS DISTINCT FROM w.fields AND ($3::text[] IS NULL OR o.id = ANY ($3::text[]))
-RETURNING c.id, c.platform, c.mls_property_id AS property_id, changed_members(o.fields, w.fields) AS field_names
+FROM o JOIN w ON w.property_id = o.mls_property_id
+WHERE c.id = o.id AND o.fields IS DISTINCT FROM w.fields
+RETURNING c.id, c.platform, c.mls_property_id AS property_id, ARRAY(
+    SELECT key FROM jsonb_each(o.fields) AS b FULL JOIN jsonb_each(w.fields) AS a USING (key)
+    WHERE b.value IS DISTINCT FROM a.value ORDER BY key COLLATE "C"
+) AS field_names
+
+-- name: stored_facts
+SELECT p.property_id, p.fields::jsonb - $2::text[] AS fields, s.content_hash
+FROM mls_properties AS p JOIN mls_state AS s USING (property_id)
+WHERE p.property_id IN (SELECT mls_property_id FROM o)
 
 -- name: would_change
 -- What bring_in_step would write after these listings have the given facts; for a dry run.
@@ -122,7 +130,8 @@ SET fields = '{}', synced_hash = NULL, synced_at = now(),
 WHERE mls_property_id = ANY ($1::text[]) AND (fields <> '{}' OR override_details <> '{}')
 
 -- name: filled
-SELECT id, platform, mls_property_id, changed_members(fields, '{}') AS field_names
+SELECT id, platform, mls_property_id,
+       ARRAY(SELECT key FROM jsonb_object_keys(fields) AS m (key) ORDER BY key COLLATE "C") AS field_names
 FROM crm_properties WHERE mls_property_id = ANY ($1::text[]) AND fields <> '{}' ORDER BY id
 
 -- name: read

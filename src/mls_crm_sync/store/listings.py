@@ -15,16 +15,17 @@ import msgspec
 import orjson
 
 from mls_crm_sync.core.canonical import text_in
-from mls_crm_sync.core.changes import Change, ChangeType, Stored
+from mls_crm_sync.core.changes import Change, Stored
 from mls_crm_sync.core.errors import ListingNotFound, RecordRejected
 from mls_crm_sync.core.listing import normalise_facts
 
 from . import payloads
-from .database import Connection, Row, json_text, like
+from .database import Connection, Row, like
 from .places import Linked
 from .queries import load, narrowed
 
 _SQL = load(__file__)
+UPDATE_STATES = _SQL["update_states"]
 
 SEARCHED = {
     "standard_status": "StandardStatus",
@@ -33,9 +34,6 @@ SEARCHED = {
     "postal_code": "PostalCode",
 }
 """The columns that lists are narrowed by, and the facts that they repeat."""
-
-FEW_CHANGES = 10
-"""Up to so many, history goes along with another statement: a COPY of its own takes longer to begin than it saves."""
 
 FEW = 10
 """Listings whose states are read and compared here: planning the statement that compares takes longer."""
@@ -198,6 +196,12 @@ async def read_stored(conn: Connection, norm_version: str, property_ids: Collect
     return {row["property_id"]: _stored(row, norm_version) for row in rows}
 
 
+async def lock_stored(conn: Connection, norm_version: str, property_ids: Collection[str]) -> dict[str, StoredListing]:
+    """Lock a few listings, in id order, and return them as they are stored; `norm_version` is today's."""
+    rows = await conn.fetch(_SQL["lock_stored"], list(property_ids))
+    return {row["property_id"]: _stored(row, norm_version) for row in rows}
+
+
 async def insert(
     conn: Connection, source: str, location_id: int, norm_version: str, listings: Sequence[ListingWrite]
 ) -> set[str] | None:
@@ -281,39 +285,8 @@ async def add_to_location(
         await conn.execute(_SQL["insert_location_listings"], location_id, list(property_ids), shown_at)
 
 
-async def update(
-    conn: Connection,
-    run_id: int,
-    norm_version: str,
-    listings: Sequence[ListingWrite],
-    changes: Sequence[tuple[str, Change]],
-) -> None:
-    """Write locked listings, and history as by `insert_changes`; `last_changed_at` moves where the market has changed
-    something.
-    """
-    along = changes if listings and len(changes) <= FEW_CHANGES else ()
-    if listings:
-        await conn.execute(
-            _SQL["update_listings"].replace("(update_states)", f"({_SQL['update_states']})"),
-            *_states(norm_version, listings),
-            run_id,
-            [property_id for property_id, _ in along],
-            [change.type for _, change in along],
-            [change.field for _, change in along],
-            [json_text(change.previous) for _, change in along],
-            [json_text(change.new) for _, change in along],
-            payloads.CODEC,
-            [w.text.decode() for w in listings],
-            [w.payload for w in listings],
-            [any(c.type is not ChangeType.RENORMALISED for c in w.changes) for w in listings],
-            *zip(*(w.searched for w in listings), strict=True),
-        )
-    if not along:
-        await insert_changes(conn, run_id, changes)
-
-
-def _states(norm_version: str, listings: Sequence[ListingWrite]) -> Iterable[Any]:
-    """What `update_states` takes: ids, the version, and the other columns of the narrow rows."""
+def state_columns(norm_version: str, listings: Sequence[ListingWrite]) -> Iterable[Any]:
+    """What `UPDATE_STATES` takes: ids, the version, and the other columns of the narrow rows."""
     rows = ((w.digest, w.payload_digest, w.content_hash, w.modified_at) for w in listings)
     return [w.property_id for w in listings], norm_version, *zip(*rows, strict=True)
 
@@ -354,7 +327,7 @@ async def renew(conn: Connection, listings: Sequence[ListingWrite]) -> None:
 
 async def update_states(conn: Connection, norm_version: str, listings: Sequence[ListingWrite]) -> None:
     if listings:
-        await conn.execute(_SQL["update_states"], *_states(norm_version, listings))
+        await conn.execute(_SQL["update_states"], *state_columns(norm_version, listings))
 
 
 async def move_clocks(conn: Connection, clocks: Mapping[str, datetime]) -> None:

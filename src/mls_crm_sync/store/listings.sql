@@ -86,23 +86,14 @@ FROM mls_state AS s
 JOIN mls_properties AS p USING (property_id)
 WHERE s.property_id = ANY ($1::text[])
 
--- name: update_listings
--- All that is written of listings that changed, in one statement: narrow rows (in brackets stands the statement below),
--- facts and payload, and history where it is short.
-WITH states AS (update_states), history AS (
-    INSERT INTO property_changes (property_id, run_id, type, field_name, previous_value, new_value)
-    SELECT property_id, $7, type, field_name, previous_value::jsonb, new_value::jsonb
-    FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
-        AS i (property_id, type, field_name, previous_value, new_value)
-)
-UPDATE mls_properties AS p
-SET fields = i.fields, payload = i.payload, payload_codec = $13,
-    last_changed_at = CASE WHEN i.changed THEN now() ELSE p.last_changed_at END,
-    purged_at = NULL, standard_status = i.standard_status, listing_id = i.listing_id, city = i.city,
-    postal_code = i.postal_code
-FROM unnest($1::text[], $14::text[], $15::bytea[], $16::boolean[], $17::text[], $18::text[], $19::text[], $20::text[])
-    AS i (property_id, fields, payload, changed, standard_status, listing_id, city, postal_code)
-WHERE p.property_id = i.property_id
+-- name: lock_stored
+-- The same of a few listings at once with their locks. Both rows are locked, so both are read in their newest version.
+SELECT s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash, s.norm_version, s.source_modified_at,
+       p.fields AS text, p.payload, p.payload_codec, p.purged_at, p.last_changed_at
+FROM mls_state AS s
+JOIN mls_properties AS p USING (property_id)
+WHERE s.property_id = ANY ($1::text[])
+ORDER BY s.property_id FOR NO KEY UPDATE
 
 -- name: count_outdated
 SELECT p.source, count(*) FROM mls_state AS s JOIN mls_properties AS p USING (property_id)

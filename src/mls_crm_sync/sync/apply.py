@@ -19,7 +19,7 @@ from mls_crm_sync.core import records
 from mls_crm_sync.core.changes import Change, ChangeType, Decision, Outcome, decide, is_older
 from mls_crm_sync.core.hashing import payload_digest
 from mls_crm_sync.core.listing import overlay_payload
-from mls_crm_sync.store import crm_properties, listings, payloads
+from mls_crm_sync.store import changed, crm_properties, listings, payloads
 from mls_crm_sync.store.crm_properties import Synced
 from mls_crm_sync.store.database import Connection
 from mls_crm_sync.store.events import Event
@@ -31,6 +31,8 @@ from .recognise import Known
 from .tally import Tally
 
 log = structlog.get_logger()
+
+NONE_LOCKED: Mapping[str, StoredListing] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,19 @@ class Transaction:
         known: Sequence[Known] = (),
         *,
         fresh: Sequence[Fresh] = (),
+        locked: Mapping[str, StoredListing] = NONE_LOCKED,
         not_after: datetime | None = None,
     ) -> Applied:
-        """Take records in. `not_after`: they are of that time; listings that changed since are left alone."""
+        """Take records in. `locked`: listings that this transaction has locked already, by id. `not_after`: the records
+        are of that time; listings that changed since are left alone.
+        """
         late = await self._insert(sorted(fresh, key=attrgetter("property_id")))
         rest = sorted([*incoming, *late], key=attrgetter("property_id"))
         expected = dict.fromkeys((i.property_id for i in rest), None) | {k.property_id: k.digest for k in known}
-        states = await listings.lock(self._conn, expected)
+        states = await listings.lock(self._conn, {i: digest for i, digest in expected.items() if i not in locked})
+        states |= {i.property_id: locked[i.property_id].state for i in rest if i.property_id in locked}
         rest += await self._note_known(known, states)
-        await self._decide(rest, states, not_after)
+        await self._decide(rest, states, locked, not_after)
         synced = await self._write()
         told = [*self._listing_events(), *self._property_events(synced)]
         new = frozenset([w.property_id for w in self._new])
@@ -131,7 +137,7 @@ class Transaction:
         """
         same = [one for one in known if one.property_id not in states]
         await listings.move_clocks(self._conn, {one.property_id: one.clock for one in same if one.clock is not None})
-        self._tally.add(Tally(read=len(same), unchanged=len(same), recognised=len(same)))
+        self._tally.told(len(same))
         others: list[Incoming] = []
         for one in known:
             if one.property_id in states:
@@ -157,16 +163,22 @@ class Transaction:
                 )
             )
 
-    async def _decide(self, rest: Sequence[Incoming], states: dict[str, State], not_after: datetime | None) -> None:
+    async def _decide(
+        self,
+        rest: Sequence[Incoming],
+        states: Mapping[str, State],
+        locked: Mapping[str, StoredListing],
+        not_after: datetime | None,
+    ) -> None:
         known = [i for i in rest if self._is_stored_already(i, states[i.property_id])]
         told = {i.property_id for i in known}
         for i in known:
             self._unchanged(i)
             self._dress(i.property_id, i.digest, i.facts.modified_at, states[i.property_id])
-        asked = [i.property_id for i in rest if i.property_id not in told]
-        stored = await listings.read_stored(self._conn, self._version, asked)
+        asked = [i.property_id for i in rest if i.property_id not in told and i.property_id not in locked]
+        stored = {**locked, **await listings.read_stored(self._conn, self._version, asked)}
         for i in rest:
-            if i.property_id in stored:
+            if i.property_id not in told:
                 self._decide_one(i, stored[i.property_id], not_after)
 
     def _unchanged(self, incoming: Incoming) -> None:
@@ -236,11 +248,17 @@ class Transaction:
     async def _write(self) -> list[Synced]:
         conn, writes = self._conn, self._writes
         history = [(w.property_id, change) for w in self._changed() for change in w.changes]
-        await listings.update(conn, self._run_id, self._version, writes.full, history)
+        unsynced = self._reader.normaliser.unsynced
+        full = {w.property_id for w in writes.full}
+        others = sorted(set(writes.renewed) - full)  # what is copied of the same facts may be another part of them
+        if others:
+            await crm_properties.lock_linked(conn, sorted(full.union(others)))
+        synced = await changed.write(conn, self._run_id, self._version, writes.full, changes=history, unsynced=unsynced)
         await listings.update_payloads(conn, writes.payloads)
         await listings.update_states(conn, self._version, writes.states)
-        touched = {w.property_id for w in writes.full}.union(writes.renewed)  # what is copied may be another part of it
-        synced = await crm_properties.bring_in_step(conn, sorted(touched), self._reader.normaliser.unsynced)
+        if others:
+            synced += await crm_properties.bring_in_step(conn, others, unsynced)
+            synced.sort(key=attrgetter("crm_id"))
         self._tally.crm_updated += len(synced)
         return synced
 

@@ -24,15 +24,16 @@ from mls_crm_sync.sources.base import Page
 from mls_crm_sync.store import crm_properties, events, listings, quarantine, runs
 from mls_crm_sync.store.database import Connection, Database
 from mls_crm_sync.store.events import Event
+from mls_crm_sync.store.listings import StoredListing
 from mls_crm_sync.store.quarantine import Broken
 from mls_crm_sync.store.runs import LocationEnd, PassEnd
 
 from . import absence
 from .absence import NO_LOOK_UP, LookUp, Settled
-from .apply import Transaction
+from .apply import NONE_LOCKED, Transaction
 from .finishing import end_location
 from .reader import Fresh, Incoming, Reader, checked_name
-from .recognise import Batch, Looked, look_ahead, recognise
+from .recognise import Batch, Looked, Sighted, look_ahead, recognise, recognise_locked, sight_few
 from .scope import WORTH_IT_AFTER, Scope
 from .shares import ALL, Part, Progress, Share, sum_of
 from .tally import Tally
@@ -222,14 +223,23 @@ class _PageWriter:
 
     async def take(self, page: Page) -> None:
         """Look at a page, and begin to write it once the page before is written."""
+        if len(page.records) <= FEW and (few := sight_few(self._reader, page.records)) is not None:
+            await self.finish()
+            self._writing = asyncio.create_task(self._write_few(page, few))
+            self._written = few.keys()
+            return
+        looked = await self._look(page)
+        await self.finish()
+        self._writing = asyncio.create_task(self._write(page, looked, self._written))
+        self._written = looked.ids
+
+    async def _look(self, page: Page) -> Looked:
         scope = await self._scope_of_location() if len(page.records) > FEW else None
         place, news = self._held.location_id, self._is_news
         looked = await look_ahead(self._db, self._reader, place, page.records, scope, is_news=news)
         self._is_news = looked.is_news()
         self._seen += len(page.records)
-        await self.finish()
-        self._writing = asyncio.create_task(self._write(page, looked, self._written))
-        self._written = looked.ids
+        return looked
 
     async def _scope_of_location(self) -> Scope | None:
         """Read once, where the delivery turns out to be long; the pages so far asked for what they showed."""
@@ -246,22 +256,36 @@ class _PageWriter:
         if self._writing is not None:
             await self._writing
 
+    async def _write_few(self, page: Page, few: Sighted) -> None:
+        """Listings that are stored are looked at under their locks: nothing is asked before, and all that is to be
+        known comes with them.
+        """
+        await self._look_for_set_aside()
+        step = self._step + 1
+        tally = await self._db.retrying(partial(self._apply_few, few, page, step))
+        if tally is None:
+            await self._write(page, await self._look(page), ())
+            return
+        self._step = step
+        self.tally.add(tally)
+        self._progress(Progress(self.tally, page.bytes_read))
+
     async def _write(self, page: Page, looked: Looked, written: Collection[str]) -> None:
-        if self._has_set_aside is None:
-            self._has_set_aside = await self._look_for_set_aside()
-        rejected = [Broken(r.position, r.reason, r.detail, r.data, is_record=False) for r in page.rejected]
+        await self._look_for_set_aside()
+        rejected = _rejected(page)
         async for batch in recognise(self._db, self._reader, self._held.location_id, looked, written):
             batch.broken += rejected
             rejected = []
             await self._write_batch(batch, page)
         self._progress(Progress(self.tally, page.bytes_read))
 
-    async def _look_for_set_aside(self) -> bool:
-        """A retry reads what is old: it closes what it was given and nothing else."""
-        if self._held.kind == "retry":
-            return False
-        async with self._db.connection() as conn:
-            return await quarantine.has_open(conn, self._reader.source)
+    async def _look_for_set_aside(self) -> None:
+        """Once. A retry reads what is old: it closes what it was given and nothing else."""
+        if self._has_set_aside is None and self._held.kind == "retry":
+            self._has_set_aside = False
+        elif self._has_set_aside is None:
+            async with self._db.connection() as conn:
+                self._has_set_aside = await quarantine.has_open(conn, self._reader.source)
 
     async def _write_batch(self, batch: Batch, page: Page) -> None:
         """In several transactions where much has changed; the last one notes the batch as done."""
@@ -271,8 +295,8 @@ class _PageWriter:
             batch.fresh = []
         for chunk in first:
             self.tally.add(await self._db.retrying(partial(self._apply, batch, chunk, ())))
-        self._step += 1  # pages are numbered through all shares
-        self.tally.add(await self._db.retrying(partial(self._apply_last, batch, last, page)))
+        self._step += 1
+        self.tally.add(await self._db.retrying(partial(self._apply_last, batch, last, page, self._step)))
 
     async def _chunks(self, batch: Batch) -> list[list[Incoming]]:
         """At least one chunk, so that the last one always is there to end the batch.
@@ -304,20 +328,48 @@ class _PageWriter:
         await events.append(conn, applied.events)
         return applied.tally  # only records that are known can turn out broken: none are here
 
-    async def _apply_last(self, batch: Batch, chunk: Sequence[Incoming], page: Page, conn: Connection) -> Tally:
-        held = self._held
+    async def _apply_few(self, few: Sighted, page: Page, step: int, conn: Connection) -> Tally | None:
+        """None where one of the listings is not stored: whoever inserts takes no lock before."""
+        await self._hold(conn, few=True)
+        locked = await listings.lock_stored(conn, self._reader.normaliser.version, few)
+        if len(locked) < len(few):
+            return None
+        batch = recognise_locked(self._reader, self._held.location_id, few, locked)
+        batch.broken += _rejected(page)
+        return await self._end_batch(conn, batch, batch.incoming, page, step=step, locked=locked)
+
+    async def _apply_last(
+        self, batch: Batch, chunk: Sequence[Incoming], page: Page, step: int, conn: Connection
+    ) -> Tally:
         await self._hold(conn, few=len(batch.shown) <= FEW)
+        return await self._end_batch(conn, batch, chunk, page, step=step)
+
+    async def _end_batch(
+        self,
+        conn: Connection,
+        batch: Batch,
+        chunk: Sequence[Incoming],
+        page: Page,
+        *,
+        step: int,
+        locked: Mapping[str, StoredListing] = NONE_LOCKED,
+    ) -> Tally:
+        """Apply what is left of a batch and note it as done: its `step`, which is not the page's number."""
+        held = self._held
         returned: Sequence[str] = ()
         if held.kind in SHOWS_SINGLY and len(batch.shown) > len(batch.fresh):  # of new listings nothing is noted
             returned = await absence.shown_singly(conn, batch.shown)
-        applied = await self._transaction(conn).apply(chunk, batch.known, fresh=batch.fresh, not_after=self._not_after)
+        applied = await self._transaction(conn).apply(
+            chunk, batch.known, fresh=batch.fresh, locked=locked, not_after=self._not_after
+        )
         await self._add_to_location(conn, batch.elsewhere, applied.new)
         await self._close_set_aside(conn, (batch.told | _ids(chunk, batch.fresh)) - applied.older)
         set_aside = batch.broken + applied.broken
         await quarantine.put(conn, held.location_id, held.run_id, page.origin, set_aside, again=held.kind == "retry")
-        broken = Tally(read=len(set_aside), quarantined=len(set_aside))
-        tally = applied.tally.plus(batch.tally).plus(broken)
-        number = (self._step - 1) * self._share.of + self._share.number + 1
+        tally = applied.tally
+        tally.add(batch.tally)
+        tally.set_aside(len(set_aside))
+        number = (step - 1) * self._share.of + self._share.number + 1  # through all shares
         if self._share == ALL:
             counts = self.tally.plus(tally).as_dict()
             await runs.advance(conn, held, page=number, keys=batch.shown, checkpoint=page.checkpoint, counts=counts)
@@ -342,6 +394,10 @@ class _PageWriter:
 
     def _transaction(self, conn: Connection) -> Transaction:
         return Transaction(conn, self._reader, run_id=self._held.run_id, location_id=self._held.location_id)
+
+
+def _rejected(page: Page) -> list[Broken]:
+    return [Broken(r.position, r.reason, r.detail, r.data, is_record=False) for r in page.rejected]
 
 
 def _ids(incoming: Sequence[Incoming], fresh: Sequence[Fresh]) -> set[str]:

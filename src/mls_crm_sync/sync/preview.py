@@ -69,7 +69,8 @@ async def preview(
 
 async def _page(db: Database, reader: Reader, page: Page, show: Callable[[Shown], None]) -> Tally:
     found: list[Shown] = [SetAside(r.position, page.origin, r.reason, r.detail, None, None) for r in page.rejected]
-    tally = Tally(read=len(found), quarantined=len(found))
+    tally = Tally()
+    tally.set_aside(len(found))
     looked = await look_ahead(db, reader, NO_LOCATION, page.records)
     async for batch in recognise(db, reader, NO_LOCATION, looked, ()):
         async with db.connection() as conn:
@@ -83,8 +84,9 @@ async def _page(db: Database, reader: Reader, page: Page, show: Callable[[Shown]
 async def _batch(conn: Connection, reader: Reader, batch: Batch, found: list[Shown]) -> Tally:
     """Add what would change to `found`, and return the counts."""
     stored = await listings.read_stored(conn, reader.normaliser.version, [i.property_id for i in batch.incoming])
-    tally = Tally(read=len(batch.broken), quarantined=len(batch.broken)).plus(batch.tally)
-    tally.add(Tally(read=len(batch.known), unchanged=len(batch.known), recognised=len(batch.known)))
+    tally = batch.tally
+    tally.set_aside(len(batch.broken))
+    tally.told(len(batch.known))
     for fresh in batch.fresh:
         count_new(tally, fresh)
         write = fresh.write

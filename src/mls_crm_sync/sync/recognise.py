@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from mls_crm_sync.core.splitting import Members
 from mls_crm_sync.sources.base import RawRecord
 from mls_crm_sync.store import listings
 from mls_crm_sync.store.database import Connection, Database
-from mls_crm_sync.store.listings import State
+from mls_crm_sync.store.listings import State, StoredListing
 from mls_crm_sync.store.quarantine import Broken
 
 from .reader import Fresh, Incoming, Reader
@@ -33,6 +33,10 @@ from .tally import Tally
 GIVE_WAY_AFTER = 0.001
 """Seconds of looking at records; then whoever waits for the database goes on: a transaction is under way, with locks
 that others wait for."""
+
+
+Sighted: TypeAlias = Mapping[str, tuple[RawRecord, Sighting]]
+"""Records of a page, each with what it is sighted as, by the ids of their listings."""
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -222,6 +226,29 @@ async def recognise(
         stale |= ids
 
 
+def sight_few(reader: Reader, raws: Sequence[RawRecord]) -> Sighted | None:
+    """Return the records as they are sighted; None unless each of them can be, and their listings come once."""
+    sighted: dict[str, tuple[RawRecord, Sighting]] = {}
+    for raw in raws:
+        if (one := reader.sight(raw)) is None or one.property_id in sighted:
+            return None
+        sighted[one.property_id] = raw, one
+    return sighted
+
+
+def recognise_locked(reader: Reader, location_id: int, sighted: Sighted, locked: Mapping[str, StoredListing]) -> Batch:
+    """Sort records by what they need, of listings that were locked: what is told of them stays true to the commit."""
+    looks: list[Look] = []
+    same: list[str] = []
+    for an_id, (raw, one) in sighted.items():
+        state = locked[an_id].state
+        if state.location_id == location_id and state.digest == one.digest and state.modified_at == one.modified_at:
+            same.append(an_id)
+        else:
+            looks.append(_look(reader, raw, one, {an_id: state}, location_id))
+    return _batch(looks, location_id, same)
+
+
 def _groups(looks: Iterable[Look]) -> Iterator[tuple[list[Look], set[str]]]:
     """Yield runs of records without a listing in common, each with the ids of its listings."""
     group: list[Look] = []
@@ -342,8 +369,7 @@ def _batch(looks: Iterable[Look], location_id: int, same: Sequence[str] = ()) ->
     batch = Batch(shown=list(same), told=set(same))
     for look in looks:
         _sort_in(batch, look.told, look.state, location_id)
-    nothing_more = len(batch.told) - len(batch.known)
-    batch.tally.add(Tally(read=nothing_more, unchanged=nothing_more, recognised=nothing_more))
+    batch.tally.told(len(batch.told) - len(batch.known))
     return batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 MAX_NAMES = 200
@@ -36,6 +36,17 @@ class Tally:
         for name in _COUNTERS:
             _update(getattr(self, name), getattr(other, name))
 
+    def told(self, records: int) -> None:
+        """Count records that their bytes told to say what is stored."""
+        self.read += records
+        self.unchanged += records
+        self.recognised += records
+
+    def set_aside(self, records: int) -> None:
+        """Count records that could not be read."""
+        self.read += records
+        self.quarantined += records
+
     def name(self, unknown_members: Collection[str], notes: Collection[str]) -> None:
         """Count what one record brought that the field table does not know, and what had to be mended in it."""
         for counter, names in ((self.unknown_members, unknown_members), (self.notes, notes)):
@@ -46,8 +57,8 @@ class Tally:
                 counter[name if name in counter or len(counter) < MAX_NAMES else OTHERS] += 1
 
     def plus(self, other: Tally) -> Tally:
-        total = Tally()
-        total.add(self)
+        counters = {name: getattr(self, name).copy() for name in _COUNTERS}
+        total = replace(self, **counters)
         total.add(other)
         return total
 
