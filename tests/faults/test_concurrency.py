@@ -34,6 +34,7 @@ from mls_crm_sync.core.listing import Normaliser
 from mls_crm_sync.store import crm_properties, events, listings
 from mls_crm_sync.store.database import Connection, Database, connect
 from mls_crm_sync.sync import crm, links
+from mls_crm_sync.sync import ingest as ingesting
 from mls_crm_sync.sync.crm import Edit
 from mls_crm_sync.sync.ingest import ingest
 from mls_crm_sync.sync.reader import Reader
@@ -42,6 +43,12 @@ UNSYNCED = Normaliser().unsynced
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LISTINGS = 60
 _HOURS = timedelta(hours=12)
+
+
+@pytest.fixture(autouse=True, params=[0, 10], ids=["looked_at_before", "looked_at_under_locks"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a page is looked at: up to so many records are under the locks of their listings."""
+    monkeypatch.setattr(ingesting, "FEW", request.param)
 
 
 def seeded() -> random.Random:

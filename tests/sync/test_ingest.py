@@ -36,8 +36,15 @@ from mls_crm_sync.sources.base import Page
 from mls_crm_sync.sources.file import FileReading
 from mls_crm_sync.store import listings, payloads, runs
 from mls_crm_sync.store.database import Connection, Database
+from mls_crm_sync.sync import ingest as ingesting
 from mls_crm_sync.sync.ingest import end_abandoned, ingest
 from mls_crm_sync.sync.reader import Reader
+
+
+@pytest.fixture(autouse=True, params=[0, 10], ids=["looked_at_before", "looked_at_under_locks"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a page is looked at: up to so many records are under the locks of their listings."""
+    monkeypatch.setattr(ingesting, "FEW", request.param)
 
 
 async def test_new_listing_is_one_row_of_history_without_a_field_and_one_event(db: Database, conn: Connection) -> None:

@@ -320,6 +320,23 @@ async def test_place_with_an_override_that_expires_is_worked_out(db: Database, c
         assert (await rescrape.select(conn, job)).locations == [(SOURCE, place)]
 
 
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("""fields = '{"PostalCode": "11201"}'""", "11201"),
+        ("""own = '{"PostalCode": "11202-0001"}', fields = '{}'""", "11202"),
+        ("""overrides = '{"PostalCode": "k1a 0b1"}'""", "K1A 0B1"),
+        ("""override_details = '{"City": {"expires_at": "2999-01-01T00:00:00Z"}}'""", None),
+        ("place = 'Elsewhere'", "11216"),
+        ("notes = 'moved'", "11216"),
+    ],
+)
+async def test_place_follows_whatever_is_written(db: Database, conn: Connection, written: str, place: str) -> None:
+    await a_crm(db, "c1", zip="11216")
+    found = await conn.fetchval(f"UPDATE crm_properties SET {written} RETURNING place")
+    assert found == place
+
+
 async def test_higher_priority_is_taken_first_and_sealed_sources_are_left_to_others(
     db: Database, conn: Connection, mls: Mls
 ) -> None:
