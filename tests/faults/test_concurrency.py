@@ -261,6 +261,51 @@ async def test_crm_property_deleted_during_an_ingest_is_gone_and_nothing_fails(d
         await crm.delete(db, "a")
 
 
+async def test_crm_property_unlinked_while_its_listing_is_taken_in_keeps_its_own(
+    db: Database, conn: Connection
+) -> None:
+    await deliver(db, a_listing())
+    await a_crm(db, "a", "b")
+    for crm_id in "ab":
+        await a_link(db, crm_id)
+    async with conn.transaction():
+        await crm_properties.lock(conn, ["a"])
+        ingesting = asyncio.create_task(deliver(db, a_listing(ListPrice=7)))
+        await asyncio.sleep(0.2)
+        assert not ingesting.done()
+        await crm_properties.unlink(conn, "a", restore_own=True)
+
+    assert (await ingesting).tally.crm_updated == 1
+    assert [(await crm_row(conn, c))["fields"].get("ListPrice") for c in "ab"] == [None, "7"]
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_crm_rows_are_locked_in_the_order_of_their_ids(
+    db: Database, conn: Connection, database_dsn: str, *, renewed: bool
+) -> None:
+    """`renewed`: the first is of a listing that another normaliser had stored, which is copied after the rest."""
+    await deliver(db, a_listing("L1"), a_listing("L2"))
+    await a_crm(db, "a", "b")
+    await a_link(db, "a", "L1")
+    await a_link(db, "b", "L2")
+    if renewed:
+        older = "UPDATE mls_state SET norm_version = 'an older one', digest = '' WHERE property_id = $1"
+        await conn.execute(older, id_of("L1"))
+    async with conn.transaction():
+        await crm_properties.lock(conn, ["a"])
+        first = a_listing("L1") if renewed else a_listing("L1", ListPrice=7)
+        ingesting = asyncio.create_task(deliver(db, first, a_listing("L2", ListPrice=7)))
+        await asyncio.sleep(0.2)
+        assert not ingesting.done()
+        eye = await connect(database_dsn)
+        try:
+            await eye.execute("SELECT FROM crm_properties WHERE id = 'b' FOR UPDATE NOWAIT")
+        finally:
+            await eye.close()
+
+    assert (await ingesting).tally.crm_updated == 1 + (not renewed)
+
+
 async def test_property_made_again_while_its_lock_was_awaited_is_not_taken_for_locked(
     db: Database, conn: Connection, database_dsn: str
 ) -> None:

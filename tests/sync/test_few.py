@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
@@ -18,15 +18,20 @@ from mls_crm_sync.sync.reader import Reader
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Of how many listings the states were asked for before a transaction, each time."""
+    """Of how many listings something was asked for beside their locks: their states before, the rest of them after."""
     times: list[int] = []
-    real = listings.differing_states
+    states, stored = listings.differing_states, listings.read_stored
 
-    async def counted(conn: Connection, location_id: int, sighted: Any) -> Any:
+    async def differing_states(conn: Connection, location_id: int, sighted: Any) -> Any:
         times.append(len(sighted))
-        return await real(conn, location_id, sighted)
+        return await states(conn, location_id, sighted)
 
-    monkeypatch.setattr(listings, "differing_states", counted)
+    async def read_stored(conn: Connection, version: str, property_ids: Collection[str]) -> Any:
+        times.extend([len(property_ids)] if property_ids else [])
+        return await stored(conn, version, property_ids)
+
+    monkeypatch.setattr(listings, "differing_states", differing_states)
+    monkeypatch.setattr(listings, "read_stored", read_stored)
     return times
 
 
@@ -34,7 +39,7 @@ def some(count: int, **members: Any) -> list[dict[str, Any]]:
     return [a_listing(f"L{number}", **members) for number in range(count)]
 
 
-@pytest.mark.parametrize(("records", "times"), [(FEW, []), (FEW + 1, [FEW + 1])])
+@pytest.mark.parametrize(("records", "times"), [(FEW, []), (FEW + 1, [FEW + 1, FEW + 1])])
 async def test_few_are_not_asked_for_before(db: Database, asked: list[int], records: int, times: list[int]) -> None:
     await deliver(db, *some(FEW + 1))
     asked.clear()
@@ -64,7 +69,7 @@ async def test_new_listing_among_few_is_found_before_anything_is_locked_for_it(
 
     result = await deliver(db, *some(2, ListPrice=7))
 
-    assert (result.tally.new, result.tally.changed, result.tally.crm_updated, asked) == (1, 1, 1, [2])
+    assert (result.tally.new, result.tally.changed, result.tally.crm_updated, asked) == (1, 1, 1, [2, 1])
     assert (await crm_row(conn, "a"))["fields"]["ListPrice"] == "7"
     assert await out_of_step(conn) == []
 
@@ -80,6 +85,21 @@ async def test_listing_that_comes_twice_is_taken_in_its_order(db: Database, conn
     assert [step[2:] for step in await history(conn) if step[0] == "price"] == (
         [("500000", "6"), ("6", "7")] if twice else [("500000", "7")]
     )
+
+
+async def test_larger_page_behind_few_is_compared_with_what_they_made(db: Database, conn: Connection) -> None:
+    """It is looked at while they are being written."""
+    everybody = some(FEW + 1)
+    await deliver(db, *everybody)
+
+    async def pages() -> AsyncIterator[Page]:
+        yield a_page([a_listing("L0", ListPrice=7)], 1)
+        yield a_page(everybody, 2)
+
+    result = await ingest(db, Reader(SOURCE, Normaliser()), pages(), location=LOCATION)
+
+    assert (result.tally.changed, result.tally.unchanged) == (2, FEW)
+    assert [step[2:] for step in (await history(conn, "L0"))[1:]] == [("500000", "7"), ("7", "500000")]
 
 
 async def test_pages_are_numbered_without_a_gap_and_what_is_no_record_is_set_aside_once(
