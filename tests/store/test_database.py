@@ -247,6 +247,32 @@ async def test_exhausted_pool_is_an_outage(database_dsn: str, monkeypatch: pytes
                 pass
 
 
+async def test_writer_who_was_not_lent_a_connection_leaves_its_turn_to_the_next(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "ACQUIRE_TIMEOUT", timedelta(milliseconds=50))
+    all_read, may_end = asyncio.Barrier(3), asyncio.Event()
+    async with Database.open(database_dsn, max_size=3, allow_unsafe=True) as db:  # two first ones, one writer's turn
+
+        async def reads() -> None:
+            async with db.connection():
+                await all_read.wait()
+                await may_end.wait()
+
+        async def writes() -> None:
+            async with db.transaction():
+                pass
+
+        async with asyncio.TaskGroup() as readers:
+            for _ in range(2):
+                readers.create_task(reads())
+            await all_read.wait()
+            with pytest.raises(StoreUnavailable):
+                await writes()
+            may_end.set()
+        await writes()
+
+
 async def test_no_server_is_an_outage(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await connect(f"postgresql://nobody@/nothing?host={tmp_path}")

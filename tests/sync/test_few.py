@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from typing import Any
 
@@ -96,7 +97,11 @@ async def test_larger_page_behind_few_is_compared_with_what_they_made(db: Databa
         yield a_page([a_listing("L0", ListPrice=7)], 1)
         yield a_page(everybody, 2)
 
-    result = await ingest(db, Reader(SOURCE, Normaliser()), pages(), location=LOCATION)
+    async with conn.transaction():
+        await listings.lock(conn, {id_of("L0"): None})
+        ingesting = asyncio.create_task(ingest(db, Reader(SOURCE, Normaliser()), pages(), location=LOCATION))
+        await asyncio.sleep(0.3)
+    result = await ingesting
 
     assert (result.tally.changed, result.tally.unchanged) == (2, FEW)
     assert [step[2:] for step in (await history(conn, "L0"))[1:]] == [("500000", "7"), ("7", "500000")]
