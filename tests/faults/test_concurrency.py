@@ -36,7 +36,7 @@ from mls_crm_sync.store.database import Connection, Database, connect
 from mls_crm_sync.sync import crm, links
 from mls_crm_sync.sync import ingest as ingesting
 from mls_crm_sync.sync.crm import Edit
-from mls_crm_sync.sync.ingest import ingest
+from mls_crm_sync.sync.ingest import IngestResult, ingest
 from mls_crm_sync.sync.reader import Reader
 
 UNSYNCED = Normaliser().unsynced
@@ -244,7 +244,9 @@ async def test_clock_of_a_record_whose_listing_changed_meanwhile_is_decided_anew
     assert (await listing_row(conn))["fields"]["ListPrice"] == "500000"
 
 
-async def test_crm_property_deleted_during_an_ingest_is_gone_and_nothing_fails(db: Database, conn: Connection) -> None:
+@contextlib.asynccontextmanager
+async def an_ingest_that_waits(db: Database, conn: Connection) -> AsyncIterator[asyncio.Task[IngestResult]]:
+    """Lend an ingest of a listing's change to its CRM properties a and b that waits until a is free."""
     await deliver(db, a_listing())
     await a_crm(db, "a", "b")
     for crm_id in "ab":
@@ -254,6 +256,11 @@ async def test_crm_property_deleted_during_an_ingest_is_gone_and_nothing_fails(d
         ingesting = asyncio.create_task(deliver(db, a_listing(ListPrice=7)))
         await asyncio.sleep(0.2)
         assert not ingesting.done()
+        yield ingesting
+
+
+async def test_crm_property_deleted_during_an_ingest_is_gone_and_nothing_fails(db: Database, conn: Connection) -> None:
+    async with an_ingest_that_waits(db, conn) as ingesting:
         await crm_properties.delete(conn, "a")
 
     assert (await ingesting).tally.crm_updated == 1
@@ -261,18 +268,8 @@ async def test_crm_property_deleted_during_an_ingest_is_gone_and_nothing_fails(d
         await crm.delete(db, "a")
 
 
-async def test_crm_property_unlinked_while_its_listing_is_taken_in_keeps_its_own(
-    db: Database, conn: Connection
-) -> None:
-    await deliver(db, a_listing())
-    await a_crm(db, "a", "b")
-    for crm_id in "ab":
-        await a_link(db, crm_id)
-    async with conn.transaction():
-        await crm_properties.lock(conn, ["a"])
-        ingesting = asyncio.create_task(deliver(db, a_listing(ListPrice=7)))
-        await asyncio.sleep(0.2)
-        assert not ingesting.done()
+async def test_crm_property_unlinked_during_an_ingest_keeps_its_own(db: Database, conn: Connection) -> None:
+    async with an_ingest_that_waits(db, conn) as ingesting:
         await crm_properties.unlink(conn, "a", restore_own=True)
 
     assert (await ingesting).tally.crm_updated == 1

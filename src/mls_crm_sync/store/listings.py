@@ -72,6 +72,10 @@ class State(NamedTuple):
     norm_version: str
     modified_at: datetime | None
 
+    def is_as(self, location_id: int, digest: bytes, modified_at: datetime | None) -> bool:
+        """Whether the listing is stored from this location with this digest and clock."""
+        return (self.location_id, self.digest, self.modified_at) == (location_id, digest, modified_at)
+
 
 class StoredListing(NamedTuple):
     """A listing read under its lock."""
@@ -118,16 +122,11 @@ async def differing_states(
     """
     if len(sighted) <= FEW:
         states = await read_states(conn, sighted)
-        wanted = {an_id: (location_id, *one) for an_id, one in sighted.items()}
-        found = {an_id: states.get(an_id) for an_id in sighted}
-        return {an_id: state for an_id, state in found.items() if state is None or _as(state) != wanted[an_id]}
+        found = {an_id: (states.get(an_id), one) for an_id, one in sighted.items()}
+        return {an_id: s for an_id, (s, one) in found.items() if s is None or not s.is_as(location_id, *one)}
     digests, clocks = zip(*sighted.values(), strict=True)
     rows = await conn.fetch(_SQL["differing_states"], location_id, list(sighted), b"".join(digests), clocks)
     return {row[0]: None if row[1] is None else State(*row[1:]) for row in rows}
-
-
-def _as(state: State) -> tuple[int, bytes, datetime | None]:
-    return state.location_id, state.digest, state.modified_at
 
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
@@ -198,7 +197,8 @@ async def read_stored(conn: Connection, norm_version: str, property_ids: Collect
 
 async def lock_stored(conn: Connection, norm_version: str, property_ids: Collection[str]) -> dict[str, StoredListing]:
     """Lock a few listings, in id order, and return them as they are stored; `norm_version` is today's."""
-    rows = await conn.fetch(_SQL["lock_stored"], list(property_ids))
+    sql = _SQL["lock_stored"].replace("(read_stored)", _SQL["read_stored"])
+    rows = await conn.fetch(sql, list(property_ids))
     return {row["property_id"]: _stored(row, norm_version) for row in rows}
 
 

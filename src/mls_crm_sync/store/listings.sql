@@ -87,12 +87,9 @@ JOIN mls_properties AS p USING (property_id)
 WHERE s.property_id = ANY ($1::text[])
 
 -- name: lock_stored
--- The same of a few listings at once with their locks. Both rows are locked, so both are read in their newest version.
-SELECT s.property_id, s.location_id, s.digest, s.payload_digest, s.content_hash, s.norm_version, s.source_modified_at,
-       p.fields AS text, p.payload, p.payload_codec, p.purged_at, p.last_changed_at
-FROM mls_state AS s
-JOIN mls_properties AS p USING (property_id)
-WHERE s.property_id = ANY ($1::text[])
+-- The same of a few listings at once with their locks (in brackets stands the query above). Both rows are locked, so both
+-- are read in their newest version.
+(read_stored)
 ORDER BY s.property_id FOR NO KEY UPDATE
 
 -- name: count_outdated

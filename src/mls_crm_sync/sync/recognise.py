@@ -242,7 +242,7 @@ def recognise_locked(reader: Reader, location_id: int, sighted: Sighted, locked:
     same: list[str] = []
     for an_id, (raw, one) in sighted.items():
         state = locked[an_id].state
-        if state.location_id == location_id and state.digest == one.digest and state.modified_at == one.modified_at:
+        if state.is_as(location_id, one.digest, one.modified_at):
             same.append(an_id)
         else:
             looks.append(_look(reader, raw, one, {an_id: state}, location_id))
