@@ -134,16 +134,20 @@ def test_what_has_the_same_digest_says_the_same_in_all_that_counts(
     volatile = ("DaysOnMarket", "Fetched")
     recogniser = Recogniser(source="test-mls", version="1", volatile=volatile)
     counted: dict[bytes, dict[str, Any]] = {}
+    stored = Remembered(set())
     shuffled = [dict(rng.sample(list(record.items()), len(record))) for record in records]
     for record in shuffled + [one for r in shuffled for _ in range(8) if isinstance(one := moved(r, rng), dict)]:
         text = json.dumps(record, separators=(", ", ": ") if spaced else (",", ":"))
         data = f'{{"ListingKey":"A"{"," if record else ""}{text[1:]}'.encode()
+        guessed = recogniser.sight(data, stored)
         sighting, split = recogniser.sight(data), recogniser.split(data)
+        assert guessed is not None
         assert sighting is not None
         assert split is not None
         said = {name: value for name, value in record.items() if name not in volatile}
-        for digest in (sighting.digest, split[0].digest):
+        for digest in (guessed.digest, sighting.digest, split[0].digest):
             assert counted.setdefault(digest, said) == said
+        stored.digests |= {sighting.digest, split[0].digest}
 
 
 def moved(value: Any, rng: random.Random) -> Any:
@@ -263,24 +267,38 @@ def test_clocks_are_read_in_utc_and_in_the_declared_zone() -> None:
     assert {s and s.modified_at and s.modified_at.tzinfo for s in seen} == {UTC}
 
 
+class Remembered:
+    """What is stored, by its digests."""
+
+    def __init__(self, digests: set[bytes]) -> None:
+        self.digests = digests
+
+    def holds(self, one: Sighting) -> bool:
+        return one.digest in self.digests
+
+    def holds_what_it_says(self, one: Sighting, said: bytes) -> bool:
+        del one, said
+        return False
+
+
 class Watched:
     """A recogniser that counts the records it splits and those it takes a glance at."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.recogniser = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
         self.splits = self.glances = 0
-        split, look = Splitter.split, Cutter.look
+        split, guess = Splitter.split, Cutter.guess
 
         def counted_split(this: Splitter, data: bytes) -> Split:
             self.splits += 1
             return split(this, data)
 
-        def counted_look(this: Cutter, data: bytes) -> Around | None:
+        def counted_guess(this: Cutter, data: bytes) -> Around | None:
             self.glances += 1
-            return look(this, data)
+            return guess(this, data)
 
         monkeypatch.setattr(Splitter, "split", counted_split)
-        monkeypatch.setattr(Cutter, "look", counted_look)
+        monkeypatch.setattr(Cutter, "guess", counted_guess)
 
     def counts(self, records: Iterable[bytes], stored: Stored) -> tuple[int, int]:
         self.splits = self.glances = 0
@@ -321,6 +339,106 @@ def test_source_of_which_nothing_is_known_is_seldom_given_a_glance(monkeypatch: 
     assert splits == 100
     assert glances == PATIENCE + (99 - PATIENCE) // PATIENCE
     assert watched.counts(USUAL, Stored(so=True))[1] > 100 - 2 * PATIENCE
+
+
+GUESSED = '{"ListingKey":"A","DaysOnMarket":%s,"X":{"DaysOnMarket":%s},"Y":1}'
+
+
+def guessed_as_stored(record: bytes, *stored: bytes) -> bool:
+    """Whether a record is taken for one that is stored, by a recogniser that has read those before."""
+    recogniser = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+    digests: set[bytes] = set()
+    for one in stored:
+        split, seen = recogniser.split(one), recogniser.sight(one)  # the first time it is split, then looked at
+        assert split is not None
+        assert seen is not None
+        digests |= {split[0].digest, seen.digest}
+    told = recogniser.sight(record, Remembered(digests))
+    return told is not None and told.said is None
+
+
+def guessed_around(days: str) -> bytes | None:
+    """What a record is guessed to be around its volatile member, after another one was looked at."""
+    cutter = Cutter(["DaysOnMarket", "ModificationTimestamp"], "ModificationTimestamp")
+    assert cutter.look((GUESSED % (1, 3)).encode()) is not None
+    around = cutter.guess((GUESSED % (days, 3)).encode("latin-1"))
+    return None if around is None else b"".join(around.rest)
+
+
+@pytest.mark.parametrize("days", ["7", "123456", "-0.5e3", "null", "true", '"7 days"', '""'])
+def test_any_scalar_of_a_volatile_member_is_guessed(days: str) -> None:
+    assert guessed_around(days) == (GUESSED % ("\x1f", 3)).encode()
+
+
+@pytest.mark.parametrize(
+    "days",
+    ["07", "1-2", "1.", "+1", "nul", "NaN", '"a\nb"', '"a', '"\x01"', '"\xc3"', "{}", "[1]", "1,1", '1,"B":2', ""],
+)
+def test_what_is_no_plain_scalar_is_not_guessed(days: str) -> None:
+    assert guessed_around(days) != (GUESSED % ("\x1f", 3)).encode()
+
+
+def test_nested_member_of_a_volatile_name_is_not_guessed_away() -> None:
+    """Neither where it says what the volatile one says, nor where that is the last of its record."""
+    first = '{"ListingKey":"A","X":{"DaysOnMarket":%d},"DaysOnMarket":5,"Y":1}'
+    same, last = GUESSED % (5, 5), '{"ListingKey":"A","X":{"DaysOnMarket":5},"DaysOnMarket":5}'
+
+    assert not guessed_as_stored((first % 6).encode(), (first % 5).encode())
+    assert not guessed_as_stored((GUESSED % (5, 6)).encode(), same.encode())
+    assert not guessed_as_stored((GUESSED % (6, 6)).encode(), same.encode())
+    assert not guessed_as_stored(last.replace('{"DaysOnMarket":5}', '{"DaysOnMarket":6}').encode(), last.encode())
+    assert guessed_as_stored((last[:-2] + "6}").encode(), last.encode())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"ListingKey":"A","DaysOnMarket":5,"x\\"DaysOnMarket":5}',
+        b'{"ListingKey":"A","DaysOnMarket":5,"X":{"x\\"DaysOnMarket":5}}',
+        b'{"ListingKey":"A","X":[{"DaysOnMarket":5}],"DaysOnMarket":5,"Y":1}',
+        b'{"ListingKey":"A","DaysOnMarket":5,"X":{"DaysOnMarket":55}}',
+    ],
+)
+def test_nobody_tells_around_a_member_whose_text_stands_twice(record: bytes) -> None:
+    cutter = Cutter(["DaysOnMarket", "ModificationTimestamp"], "ModificationTimestamp")
+    assert cutter.look(b'{"ListingKey":"A","DaysOnMarket":5}') is not None
+
+    assert cutter.look(record) is None
+
+
+def test_volatile_members_are_guessed_wherever_they_have_moved() -> None:
+    """And cut in the order in which they stand, whatever that was before."""
+    cutter = Cutter(["V", "W"], "V")
+    first, other = b'{"ListingKey":"A","V":"1","Y":0,"W":2}', b'{"ListingKey":"A","W":3,"Y":0,"V":"4","Z":1}'
+    far = b'{"ListingKey":"A","V":"5","Y":0,"W":67,"Z":"%b"}' % (b"z" * 1000)
+    looked = [cutter.look(first), cutter.look(other), cutter.look(first)]
+    assert [one and b"".join(one.rest) for one in looked] == [
+        b'{"ListingKey":"A","V":\x1f,"Y":0,"W":\x1f}',
+        b'{"ListingKey":"A","W":\x1f,"Y":0,"V":\x1f,"Z":1}',
+        b'{"ListingKey":"A","V":\x1f,"Y":0,"W":\x1f}',
+    ]
+
+    around = cutter.guess(far)
+
+    assert around is not None
+    assert (around.key, around.clock) == (b'"A"', b'"5"')
+    assert b"".join(around.rest) == b'{"ListingKey":"A","V":\x1f,"Y":0,"W":\x1f,"Z":"%b"}' % (b"z" * 1000)
+
+
+def test_guessed_key_that_is_a_nested_one_tells_nothing() -> None:
+    nested = b'{"A":{"ListingKey":"B"},"ListingKey":"C","DaysOnMarket":%d}'
+    recogniser = Recogniser(source="test-mls", version="1", volatile=VOLATILE)
+    stored = [recogniser.split(nested % 1), recogniser.sight(nested % 1), recogniser.sight(nested % 1)]
+    assert {one and (one if isinstance(one, Sighting) else one[0]).source_key for one in stored} == {"C"}
+
+    class OfItsListing(Remembered):
+        def holds(self, one: Sighting) -> bool:
+            return one.source_key == "C" and super().holds(one)
+
+    told = recogniser.sight(nested % 2, OfItsListing({one.digest for one in stored if isinstance(one, Sighting)}))
+
+    assert told is not None
+    assert told.source_key == "C"
 
 
 def test_record_without_a_key_is_parsed_whatever_it_begins_with() -> None:

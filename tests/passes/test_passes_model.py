@@ -149,7 +149,7 @@ class Play:
         async with self._db.connection() as conn:
             rows = await conn.fetch(
                 """SELECT p.source_key FROM scraping_jobs AS r JOIN location_passes AS lp USING (run_id)
-                   JOIN pass_pages AS pp USING (pass_id) JOIN mls_properties AS p ON p.property_id = ANY (pp.keys)
+                   JOIN pass_shown AS s USING (pass_id) JOIN mls_properties AS p ON p.property_id = s.key
                    WHERE r.source = $1 AND r.status = 'running'""",
                 self._name,
             )

@@ -1,17 +1,22 @@
 """A record without the values of its volatile members: the bytes around them, told without splitting it.
 
-Only the key and the volatile members are decoded; the rest is passed over. Where each value stands is then looked for
-by its text, name and value together, first where it stood in the record before. No IO.
+Where the values stand is told in one of two ways. No IO.
 
-Why that is exact, although a text is found and no member: let two records have the same rest, the second one without a
-member that stands twice (what is stored has none). Every cut is of one whole value behind its name, so both are in the
-same state of parsing after each cut. Either a cut is the member itself in both, and only what is volatile differs. Or
-the same text stood somewhere else before; then the member itself is uncut in the rest, in both with the same value,
-which is the text that was cut: the records are equal to the byte.
+`look` decodes the key and the volatile members and passes over the rest. Each value is found by its text, name and
+value together. A text is no member, it may stand in another one; so what is cut stands right before the end of the
+record, or its text stands in the record once: then it is the member itself.
+
+`guess` decodes nothing: it takes what looks like the volatile members where they stood in the record before, and what
+looks like the key. What it returns means something only if the listing of that key is stored with the same rest, which
+`look` or a splitter has told. Then it is true: let A be guessed, and B be stored with the same rest. In B each cut is
+the whole value of a member of the record itself. In A there stands a number, a plain text, a truth or a null in its
+place, so both are in the same state of parsing after each cut: A is JSON, has the same members, and differs in the
+values of these alone. And the key of B is the key of A.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
@@ -28,28 +33,39 @@ PLANS = 16
 
 _values = msgspec.structs.astuple
 
+_KEY = re.compile(rb'"ListingKey":("[!#-\[\]-~]+")')
+_SCALAR = rb'("[ !#-\[\]-~]*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)'
+
+_UNTOLD: Sequence[bytes] = ()
+"""The rest of a record in which the text of a volatile member stands twice."""
+
 
 class Around(msgspec.Struct, frozen=True, gc=False):
     """A record, looked at around its volatile members."""
 
-    key: msgspec.Raw
-    clock: msgspec.Raw | None
+    key: msgspec.Raw | bytes
+    clock: msgspec.Raw | bytes | None
     rest: Sequence[bytes]
 
 
 class _Run(msgspec.Struct, frozen=True, gc=False):
     """Members that stand side by side: they are looked for together."""
 
+    member: int  # the place of the first among the names
     pick: Callable[[Sequence[msgspec.Raw | None]], Any]  # their values, in order
     names: bytes  # a template: their names, and where their values go
     blank: bytes  # the same without values
+    first: bytes  # what it begins with
+    pattern: re.Pattern[bytes]  # the same with any scalars
+    clock: int  # the group of it that is the clock's value; 0: none
 
 
 class _Plan(msgspec.Struct):
     """How the members stand in records that begin alike."""
 
     runs: list[_Run]
-    from_end: list[int]  # where each of them ended in the record before
+    begins: list[int]  # where each of them began in the record before, counted from the record's end
+    key: int  # where the key stood
     absent: int  # members that it does not have
 
 
@@ -71,7 +87,8 @@ class Cutter:
         self._decode = msgspec.json.Decoder(record).decode
 
     def look(self, data: bytes) -> Around | None:
-        """Look at a record that does not hold the separator; None where a value is not spelled as usual.
+        """Look at a record that does not hold the separator; None where a value is not spelled as usual, or its text
+        stands there twice.
 
         Raises MsgspecError where it has no key, or is no JSON object.
         """
@@ -79,19 +96,46 @@ class Cutter:
         rest = self.rest(data, slices[1:])
         return None if rest is None else Around(slices[0], slices[self._clock], rest)
 
+    def guess(self, data: bytes) -> Around | None:
+        """Look at a record without decoding it, if one that begins so was looked at before: true of what is stored so.
+
+        Raises as `look`, where none was.
+        """
+        plan = self._plans.get(data[: data.find(b":")])
+        if plan is None:
+            return self.look(data)
+        key = _KEY.match(data, plan.key) or _KEY.search(data)
+        if key is None:
+            return None
+        plan.key = key.start()
+        pieces: list[bytes] = []
+        begin, size, clock = 0, len(data), None
+        for n, run in enumerate(plan.runs):
+            at = _find(data, run.first, max(begin, size - plan.begins[n]), begin)
+            found = run.pattern.match(data, at) if at >= 0 else None
+            if found is None:
+                return None
+            pieces += (data[begin:at], run.blank)
+            plan.begins[n] = size - at
+            begin = found.end()
+            if run.clock:
+                clock = found[run.clock]
+        pieces.append(data[begin:])
+        return Around(key[1], clock, pieces)
+
     def rest(self, data: bytes, values: Sequence[msgspec.Raw | None]) -> Sequence[bytes] | None:
         """Return the record in pieces, without these values, a separator for each. `values` are in the order of the
-        names; None where one cannot be found as it is usually spelled.
+        names; None as by `look`.
         """
         beginning = data[: data.find(b":")]
         plan = self._plans.get(beginning)
-        rest = None if plan is None else _cut(data, values, plan)
+        rest = None if plan is None else self._cut(data, values, plan)
         if rest is None and (plan := self._planned(data, values)) is not None:
             if len(self._plans) == PLANS:
                 self._plans.clear()
             self._plans[beginning] = plan
-            rest = _cut(data, values, plan)
-        return rest
+            rest = self._cut(data, values, plan)
+        return rest or None
 
     def _planned(self, data: bytes, values: Sequence[msgspec.Raw | None]) -> _Plan | None:
         """Return how the members stand in this record; None where one cannot be found."""
@@ -99,7 +143,7 @@ class Cutter:
         for n, (begins, value) in enumerate(zip(self._begins, values, strict=True)):
             if value is not None:
                 text = begins + value
-                at = data.find(text)
+                at = data.rfind(text)
                 if at < 0:
                     return None
                 spans.append((at, at + len(text), n))
@@ -111,34 +155,58 @@ class Cutter:
             else:
                 runs.append([n])
             end = ends
-        found = [_run([self._begins[n] for n in members], itemgetter(*members)) for members in runs]
-        return _Plan(found, [0] * len(runs), len(values) - len(spans))
+        key = max(0, data.find(b'"ListingKey":'))
+        return _Plan([self._run(members) for members in runs], [0] * len(runs), key, len(values) - len(spans))
 
+    def _run(self, members: Sequence[int]) -> _Run:
+        names = [self._begins[n] for n in members]
+        template = b",".join([name + b"%b" for name in names])
+        clock = self._clock - 1
+        return _Run(
+            member=members[0],
+            pick=itemgetter(*members),
+            names=template,
+            blank=template % ((SEPARATOR,) * len(names)),
+            first=names[0],
+            pattern=re.compile(b",".join([re.escape(name) + _SCALAR for name in names])),
+            clock=members.index(clock) + 1 if clock in members else 0,
+        )
 
-def _run(names: Sequence[bytes], pick: Callable[[Sequence[msgspec.Raw | None]], Any]) -> _Run:
-    template = b",".join([name + b"%b" for name in names])
-    return _Run(pick, template, template % ((SEPARATOR,) * len(names)))
-
-
-def _cut(data: bytes, values: Sequence[msgspec.Raw | None], plan: _Plan) -> list[bytes] | None:
-    if plan.absent and values.count(None) != plan.absent:
-        return None
-    pieces: list[bytes] = []
-    begin, size = 0, len(data)
-    for n, run in enumerate(plan.runs):
-        try:
-            text = run.names % run.pick(values)
-        except TypeError:  # one is absent
+    def _cut(self, data: bytes, values: Sequence[msgspec.Raw | None], plan: _Plan) -> Sequence[bytes] | None:
+        """Return the pieces of a record; None where it has other members, or in another order."""
+        if plan.absent and values.count(None) != plan.absent:
             return None
-        at = size - plan.from_end[n] - len(text)
-        if at < begin or not data.startswith(text, at):
-            at = data.find(text, max(begin, at - NEAR))
-            if at < 0:
-                at = data.find(text, begin)
-                if at < 0:
-                    return None
-        pieces += (data[begin:at], run.blank)
-        begin = at + len(text)
-        plan.from_end[n] = size - begin
-    pieces.append(data[begin:])
-    return pieces
+        pieces: list[bytes] = []
+        end = size = len(data)
+        last = size - 1 if data.endswith(b"}") else 0  # where the last member ends that was not cut
+        for n in reversed(range(len(plan.runs))):
+            run = plan.runs[n]
+            try:
+                text = run.names % run.pick(values)
+            except TypeError:  # one is absent
+                return None
+            at = last - len(text)
+            is_last = at > 0 and data.startswith(text, at) and data[at - 1] in b",{"
+            if is_last:
+                last = at - 1
+            else:
+                at = _find(data, text, size - plan.begins[n], 0)
+            if at < 0 or at + len(text) > end:
+                return None
+            if not is_last and data.count(run.first + values[run.member]) != 1:  # type: ignore[operator]
+                return _UNTOLD
+            pieces += (data[at + len(text) : end], run.blank)
+            plan.begins[n] = size - at
+            end = at
+        pieces.append(data[:end])
+        return pieces[::-1]
+
+
+def _find(data: bytes, text: bytes, at: int, begin: int) -> int:
+    """Return where a text stands, -1: nowhere behind `begin`. Looked for first where it may be, and near that: to look
+    through a whole record takes longer.
+    """
+    if at >= begin and data.startswith(text, at):
+        return at
+    near = data.find(text, max(begin, at - NEAR), max(begin, at) + NEAR + len(text))
+    return near if near >= 0 else data.find(text, begin)

@@ -102,7 +102,7 @@ class Recogniser:
         self._source = source
         self._zone = time_zone
         seed = f"{version}\x1f{time_zone.key if time_zone else ''}\x1f"
-        self._seed, self._seed_around = seed.encode(), f"{seed}around\x1f".encode()
+        self._seed, self._seed_around = seed.encode(), f"{seed}alone\x1f".encode()
         self._splitter = Splitter(volatile)
         self._usual = _Usual()
 
@@ -113,8 +113,8 @@ class Recogniser:
         `stored`: of what is not stored, neither so nor in other words, is told at once what it says.
         """
         if self._usual.is_worth_a_glance(data):
-            one = self._glance(data)
-            if one is not None and (stored is None or stored.holds(one)):
+            one = self._glance(data, stored)
+            if one is not None:
                 self._usual.was_known()
                 return one
         seen = self.split(data, stored)
@@ -146,17 +146,21 @@ class Recogniser:
             one = replace(one, said=said)
         return one, members
 
-    def _glance(self, data: bytes) -> Sighting | None:
-        """Sight a record without splitting it, by the bytes around what is volatile: in half of the time."""
+    def _glance(self, data: bytes, stored: AsStored | None) -> Sighting | None:
+        """Sight a record without splitting it, by the bytes around what is volatile; if it is stored so, where that can
+        be asked: then nothing of it has to be decoded.
+        """
         if SEPARATOR in data:
             return None
+        cutter = self._splitter.cutter
         try:
-            around = self._splitter.cutter.look(data)
+            around = cutter.look(data) if stored is None else cutter.guess(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         if around is None:
             return None
-        return self._sighted(data, around.key, around.clock, self._digest(around.rest))
+        one = self._sighted(data, around.key, around.clock, self._digest(around.rest))
+        return one if one is None or stored is None or stored.holds(one) else None
 
     def _digest(self, rest: Iterable[bytes]) -> bytes:
         digest = _xxh(self._seed_around)
@@ -164,7 +168,9 @@ class Recogniser:
             digest.update(piece)
         return digest.digest()
 
-    def _sighted(self, data: bytes, key: msgspec.Raw, clock: msgspec.Raw | None, digest: bytes) -> Sighting | None:
+    def _sighted(
+        self, data: bytes, key: msgspec.Raw | bytes, clock: msgspec.Raw | bytes | None, digest: bytes
+    ) -> Sighting | None:
         quoted = bytes(key)
         text = quoted[1:-1]
         if quoted[:1] != b'"' or not (text.isalnum() or _PLAIN_KEY.fullmatch(text)):
@@ -177,7 +183,7 @@ class Recogniser:
         an_id = property_id(self._source, source_key)
         return Sighting(an_id, digest, modified_at, source_key, data, self)
 
-    def _instant(self, raw: msgspec.Raw) -> datetime | None:
+    def _instant(self, raw: msgspec.Raw | bytes) -> datetime | None:
         """Raise ValueError for what only the normaliser may judge."""
         match = _PLAIN_INSTANT.fullmatch(raw)
         if match is None:

@@ -19,8 +19,8 @@ WITH complete AS MATERIALIZED (
     SELECT pass_id FROM location_passes WHERE location_id = $1 AND outcome = 'complete' AND pass_id <= $2
 ),
 showing AS MATERIALIZED (
-    SELECT DISTINCT unnest(pp.keys) AS property_id
-    FROM location_passes AS running JOIN pass_pages AS pp USING (pass_id) WHERE running.ended_at IS NULL
+    SELECT DISTINCT s.key AS property_id
+    FROM location_passes AS running JOIN pass_shown AS s USING (pass_id) WHERE running.ended_at IS NULL
 )
 SELECT ll.property_id, p.source_key, p.postal_code, p.fields::json ->> 'UnparsedAddress' AS address,
        (SELECT count(*) FROM complete AS c WHERE c.pass_id >= ll.missing_since) AS passes,
@@ -69,8 +69,8 @@ SELECT ll.property_id FROM location_listings AS ll JOIN mls_properties AS p USIN
 WHERE ll.location_id = $1 AND ll.property_id = ANY ($2::text[]) AND ll.missing_since IS NOT NULL
   AND p.absence_state = 'listed' AND p.purged_at IS NULL
   AND NOT EXISTS (
-      SELECT FROM location_passes AS running JOIN pass_pages AS pp USING (pass_id)
-      WHERE running.ended_at IS NULL AND ll.property_id = ANY (pp.keys)
+      SELECT FROM location_passes AS running JOIN pass_shown AS s USING (pass_id)
+      WHERE running.ended_at IS NULL AND s.key = ll.property_id
   )
 ORDER BY ll.property_id
 
@@ -143,7 +143,7 @@ ORDER BY property_id COLLATE "C"
 
 -- name: decided_of_pass
 SELECT property_id FROM absences
-WHERE property_id IN (SELECT unnest(keys) FROM pass_pages WHERE pass_id = $1) ORDER BY property_id
+WHERE property_id IN (SELECT key FROM pass_shown WHERE pass_id = $1) ORDER BY property_id
 
 -- name: come_back
 -- Returns those that had been called absent: nobody was told of the others.

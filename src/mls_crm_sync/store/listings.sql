@@ -196,7 +196,7 @@ WHERE p.purged_at IS NULL
   /*not_seen_for*/ AND p.last_changed_at <= now() - :not_seen_for::interval
   /*not_seen_for*/ AND NOT EXISTS (SELECT FROM location_listings AS ll WHERE ll.property_id = p.property_id AND ll.left_at IS NOT NULL)
   /*not_seen_for*/ AND (SELECT max(coalesce(ll.last_shown_at, lo.last_pass_at)) FROM location_listings AS ll JOIN locations AS lo USING (location_id) WHERE ll.property_id = p.property_id AND ll.last_shown_at IS DISTINCT FROM '-infinity') <= now() - :not_seen_for::interval
-  /*not_seen_for*/ AND NOT EXISTS (SELECT FROM location_passes AS running JOIN pass_pages AS pp USING (pass_id) WHERE running.ended_at IS NULL AND p.property_id = ANY (pp.keys))
+  /*not_seen_for*/ AND NOT EXISTS (SELECT FROM location_passes AS running JOIN pass_shown AS s USING (pass_id) WHERE running.ended_at IS NULL AND s.key = p.property_id)
 ORDER BY p.property_id
 LIMIT :limit::bigint
 

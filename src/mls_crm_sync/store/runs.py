@@ -8,6 +8,7 @@ run that workers share are theirs by lease (`workers.py`). `epoch` is checked in
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from .database import Connection, Row
 from .queries import load, narrowed
 
 _SQL = load(__file__)
+
+_HASH = re.compile(r"[0-9a-f]{32}")
+_HASHES = re.compile(rf"{_HASH.pattern}(?:,{_HASH.pattern})*")
 
 RunKind = Literal["ingest", "push", "look_up", "replay", "retry", "scheduled", "manual"]
 READS_A_LOCATION: frozenset[RunKind] = frozenset({"ingest", "scheduled", "manual"})
@@ -184,7 +188,7 @@ async def hold(conn: Connection, held: Hold, *, alone: bool = True, few: bool = 
 async def show(conn: Connection, held: Hold, *, page: int, keys: Sequence[str]) -> None:
     """Note which listings a page showed. `page` is its number in the pass."""
     if held.pass_id is not None:
-        await conn.execute(_SQL["show"], held.pass_id, page, list(keys))
+        await conn.execute(_SQL["show"], held.pass_id, page, *_packed(keys))
 
 
 async def advance(
@@ -203,7 +207,16 @@ async def advance(
     if held.pass_id is None:
         await conn.execute(_SQL["advance"], *progress)
     else:
-        await conn.execute(_SQL["show_and_advance"], *progress, held.pass_id, page, list(keys))
+        await conn.execute(_SQL["show_and_advance"], *progress, held.pass_id, page, *_packed(keys))
+
+
+def _packed(keys: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the ids that are hashes, as PostgreSQL writes an array of them, and the others."""
+    hashes, others = ",".join(keys), list[str]()
+    if not _HASHES.fullmatch(hashes) or len(hashes) != 33 * len(keys) - 1:  # seldom; a comma may stand in an id
+        hashes = ",".join(filter(_HASH.fullmatch, keys))
+        others = [key for key in keys if not _HASH.fullmatch(key)]
+    return f"{{{hashes}}}", others
 
 
 async def note_counts(conn: Connection, run_id: int, counts: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ UPDATE scraping_jobs SET counts = $2 WHERE run_id = $1 AND status = 'running'
 UPDATE scraping_job_locations SET checkpoint = $3, counts = $4 WHERE run_id = $1 AND location_id = $2
 
 -- name: show_and_advance
-WITH shown AS (INSERT INTO pass_pages (pass_id, page, keys) VALUES ($5, $6, $7))
+WITH shown AS (INSERT INTO pass_pages (pass_id, page, hashes, keys) VALUES ($5, $6, $7::text::uuid[], $8))
 UPDATE scraping_job_locations SET checkpoint = $3, counts = $4 WHERE run_id = $1 AND location_id = $2
 
 -- name: counts
@@ -98,10 +98,11 @@ SELECT CASE l.counts WHEN '{}' THEN r.counts ELSE l.counts END
 FROM scraping_job_locations AS l JOIN scraping_jobs AS r USING (run_id) WHERE l.run_id = $1 AND l.location_id = $2
 
 -- name: show
-INSERT INTO pass_pages (pass_id, page, keys) VALUES ($1, $2, $3)
+INSERT INTO pass_pages (pass_id, page, hashes, keys) VALUES ($1, $2, $3::text::uuid[], $4)
 
 -- name: count_shown
-UPDATE location_passes SET shown = (SELECT count(DISTINCT key) FROM pass_pages, unnest(keys) AS key WHERE pass_id = $1)
+UPDATE location_passes
+SET shown = (SELECT count(*) FROM (SELECT DISTINCT key FROM pass_shown WHERE pass_id = $1) AS s)
 WHERE pass_id = $1
 RETURNING shown, started_at, EXISTS (
     SELECT FROM location_passes AS later
@@ -122,12 +123,12 @@ SET last_shown_at = coalesce(ll.last_shown_at, l.last_pass_at),
 FROM locations AS l
 WHERE l.location_id = $2 AND ll.location_id = $2
   AND ((ll.last_shown_at IS NULL AND l.last_pass_at IS NOT NULL) OR ($3 AND ll.missing_since IS NULL AND ll.left_at IS NULL))
-  AND NOT EXISTS (SELECT FROM (SELECT unnest(keys) AS key FROM pass_pages WHERE pass_id = $1) AS s WHERE s.key = ll.property_id)
+  AND NOT EXISTS (SELECT FROM pass_shown AS s WHERE s.pass_id = $1 AND s.key = ll.property_id)
 
 -- name: mark_shown_again
 UPDATE location_listings AS ll
 SET last_shown_at = NULL, missing_since = NULL, left_at = NULL, looked_up_at = NULL, look_up = NULL
-FROM (SELECT DISTINCT unnest(keys) AS key FROM pass_pages WHERE pass_id = $1) AS s
+FROM (SELECT DISTINCT key FROM pass_shown WHERE pass_id = $1) AS s
 WHERE ll.location_id = $2 AND ll.property_id = s.key
   AND (ll.last_shown_at IS NOT NULL OR ll.missing_since IS NOT NULL OR ll.left_at IS NOT NULL)
 

@@ -205,8 +205,9 @@ class _PageWriter:
         self._step = held.begun.pages if held.begun else 0
         self._writing: asyncio.Task[None] | None = None
         self._seen = 0  # records
+        self._has_asked = False
+        self._reading: asyncio.Task[Scope | None] | None = None  # of the scope
         self._scope: Scope | None = None
-        self._has_read_scope = False
         self._is_news = False  # most of the page before
         self._written: Collection[str] = frozenset()  # listings of the page that is being written
         self.tally = Tally.of_dict(held.begun.counts) if held.begun else Tally()
@@ -216,10 +217,10 @@ class _PageWriter:
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing of ours goes on once somebody has left: what is half written is rolled back."""
-        if self._writing is not None and not self._writing.done():
-            self._writing.cancel()
-        if self._writing is not None:
-            await asyncio.gather(self._writing, return_exceptions=True)
+        ours = [task for task in (self._reading, self._writing) if task is not None]
+        for task in ours:
+            task.cancel()  # which does nothing to one that is done
+        await asyncio.gather(*ours, return_exceptions=True)
 
     async def take(self, page: Page) -> None:
         """Look at a page, and begin to write it once the page before is written."""
@@ -234,19 +235,22 @@ class _PageWriter:
         self._written = looked.ids
 
     async def _look(self, page: Page) -> Looked:
-        scope = await self._scope_of_location() if len(page.records) > FEW else None
+        scope = self._known_of_location() if len(page.records) > FEW else None
         place, news = self._held.location_id, self._is_news
         looked = await look_ahead(self._db, self._reader, place, page.records, scope, is_news=news)
         self._is_news = looked.is_news()
         self._seen += len(page.records)
+        if self._seen >= WORTH_IT_AFTER and not self._has_asked:
+            self._has_asked = True
+            self._reading = asyncio.create_task(Scope.read(self._db, place, self._reader.normaliser.version))
         return looked
 
-    async def _scope_of_location(self) -> Scope | None:
-        """Read once, where the delivery turns out to be long; the pages so far asked for what they showed."""
-        if self._seen >= WORTH_IT_AFTER and not self._has_read_scope:
-            self._has_read_scope = True
-            async with self._db.connection() as conn:
-                self._scope = await Scope.read(conn, self._held.location_id, self._reader.normaliser.version)
+    def _known_of_location(self) -> Scope | None:
+        """What was read of a long delivery's location, once it is there and as long as it helps: without it a page asks
+        for what it shows.
+        """
+        if self._reading is not None and self._reading.done():
+            self._scope, self._reading = self._reading.result(), None
         elif self._scope is not None and self._scope.is_worn_out():
             self._scope = None
         return self._scope

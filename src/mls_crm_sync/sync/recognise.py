@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -138,20 +139,21 @@ async def look_ahead(
     of it will have to be parsed, as most of the page before had: that is done at once then, while the record and its
     members are in the cache.
     """
-    if scope is not None:
-        async with db.connection() as conn:
-            await scope.catch_up(conn)
     ones: list[Sighting | Incoming | Broken] = []
     early: dict[int, Incoming | Broken] = {}
     pace, sight = _Pace(), reader.sight
-    for n, raw in enumerate(raws):
-        if not n & 7 and pace.is_over():
-            await _give_way()
-        if not is_news:
-            ones.append(sight(raw, scope) or reader.take(raw))
-        elif (taken := _take_news(reader, raw, scope, ones)) is not None:
-            early[n] = taken
-    unsure = ones if scope is None else [one for one in ones if not isinstance(one, Sighting) or one.said is not None]
+    async with _catching_up(db, scope) as caught_up:
+        for n, raw in enumerate(raws):
+            if not n & 7 and pace.is_over():
+                await _give_way()
+            if not is_news:
+                ones.append(sight(raw, scope) or reader.take(raw))
+            elif (taken := _take_news(reader, raw, scope, ones)) is not None:
+                early[n] = taken
+        written = await caught_up
+    unsure = ones if scope is None else [
+        one for one in ones if not isinstance(one, Sighting) or one.said is not None or one.property_id in written
+    ]  # fmt: skip
     differing: Mapping[str, State | None] = {}
     if unsure:
         async with db.connection() as conn:
@@ -168,6 +170,20 @@ async def look_ahead(
         count += len(look.ids) - (not isinstance(one, Broken))
         ids.update(look.ids)
     return Looked(raws, ones, looks, frozenset(ids), count == len(ids))
+
+
+@asynccontextmanager
+async def _catching_up(db: Database, scope: Scope | None) -> AsyncIterator[Awaitable[Collection[str]]]:
+    """Let the scope catch up in the meantime; awaited, it tells which listings were written since the last time."""
+    catching = asyncio.create_task(_nothing() if scope is None else scope.catch_up(db))
+    try:
+        yield catching
+    finally:
+        catching.cancel()
+
+
+async def _nothing() -> Collection[str]:
+    return ()
 
 
 def _take_news(

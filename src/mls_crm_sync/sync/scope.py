@@ -9,9 +9,11 @@ is found by its number, whoever wrote it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mls_crm_sync.core.hashing import Sighting
 from mls_crm_sync.store import events, listings
-from mls_crm_sync.store.database import Connection
+from mls_crm_sync.store.database import Database
 from mls_crm_sync.store.listings import StoredAt
 
 MAX_LISTINGS = 100_000
@@ -31,15 +33,18 @@ class Scope:
         self._changed: set[str] = set()  # since it was read, by whomever
 
     @classmethod
-    async def read(cls, conn: Connection, location_id: int, norm_version: str) -> Scope | None:
+    async def read(cls, db: Database, location_id: int, norm_version: str) -> Scope | None:
         """Return None for a location of which nothing is stored, or too much. `norm_version` is today's."""
-        stored = await listings.stored_at(conn, location_id, norm_version, most=MAX_LISTINGS)
+        async with db.connection() as conn:
+            stored = await listings.stored_at(conn, location_id, norm_version, most=MAX_LISTINGS)
         return cls(stored) if stored.by_digest else None
 
-    async def catch_up(self, conn: Connection) -> None:
-        """Note what was written since the last time."""
-        self._seq, changed = await events.listings_since(conn, self._seq)
-        self._changed.update(changed)
+    async def catch_up(self, db: Database) -> Collection[str]:
+        """Note which listings were written since the last time, and return them."""
+        async with db.connection() as conn:
+            self._seq, listings_written = await events.listings_since(conn, self._seq)
+        self._changed.update(listings_written)
+        return frozenset(listings_written)
 
     def is_worn_out(self) -> bool:
         """Whether as many listings have changed, or come, as it held: it is no help any more, and would only grow."""
