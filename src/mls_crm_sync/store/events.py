@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from .arrays import array_of, quoted
 from .database import Connection, Row
 from .queries import load
 
@@ -34,15 +35,20 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     """Append events in the order given. Nothing to tell takes no lock."""
     if not events:
         return
-    rows = [(*e[:5], _array(e.field_names), _array(e.change_types), e.source) for e in events]
-    await conn.execute(_SQL["append"], *zip(*rows, strict=True))
+    types, ids, crm_ids, platforms, run_ids, names, changes, sources = zip(*events, strict=True)
+    runs = [None if run_id is None else str(run_id) for run_id in run_ids]
+    plain = [array_of(column) for column in (types, ids, crm_ids, platforms, runs)]
+    await conn.execute(_SQL["append"], *plain, _arrays(names), _arrays(changes), array_of(sources))
+
+
+def _arrays(every: Iterable[tuple[str, ...]]) -> str:
+    return f"{{{','.join(map(_inner, every))}}}"
 
 
 @lru_cache(maxsize=1024)  # of the same few again and again
-def _array(texts: tuple[str, ...]) -> str:
-    """Return texts as PostgreSQL writes an array of them: the driver takes longer over each array than over a row."""
-    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
-    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+def _inner(texts: tuple[str, ...]) -> str:
+    """Return the text of an array as an element of another one."""
+    return quoted(array_of(texts))
 
 
 async def after(conn: Connection, seq: int, *, limit: int = 100) -> list[Row]:

@@ -1,10 +1,11 @@
 -- name: append
--- In the order given; arrays of names come as PostgreSQL writes them. The lock is held to the commit, and no row is
+-- In the order given; arrays come as PostgreSQL writes them. The lock is held to the commit, and no row is
 -- numbered before it: whoever appends next sees our events before its own, so seq is in commit order.
 WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(1299997550))
 INSERT INTO events (type, property_id, crm_property_id, platform, run_id, field_names, change_types, source)
 SELECT type, property_id, crm_property_id, platform, run_id, field_names::text[], change_types::text[], source
-FROM held, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
+FROM held, unnest($1::text::text[], $2::text::text[], $3::text::text[], $4::text::text[], $5::text::bigint[],
+                  $6::text::text[], $7::text::text[], $8::text::text[])
     AS i (type, property_id, crm_property_id, platform, run_id, field_names, change_types, source)
 
 -- name: after

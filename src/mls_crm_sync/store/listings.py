@@ -20,6 +20,7 @@ from mls_crm_sync.core.errors import ListingNotFound, RecordRejected
 from mls_crm_sync.core.listing import normalise_facts
 
 from . import payloads
+from .arrays import array_of
 from .database import Connection, Row, like
 from .places import Linked
 from .queries import load, narrowed
@@ -273,7 +274,7 @@ async def add_new_to_location(
     """
     if property_ids:
         shown_at = None if by_pass else _NEVER
-        await conn.execute(_SQL["insert_new_location_listings"], location_id, list(property_ids), shown_at)
+        await conn.execute(_SQL["insert_new_location_listings"], location_id, array_of([*property_ids]), shown_at)
 
 
 async def add_to_location(

@@ -61,7 +61,7 @@ ON CONFLICT DO NOTHING
 -- name: insert_new_location_listings
 -- The same, of listings that nobody else can have: a third cheaper.
 INSERT INTO location_listings (location_id, property_id, last_shown_at)
-SELECT $1, property_id, $3 FROM unnest($2::text[]) AS i (property_id)
+SELECT $1, property_id, $3 FROM unnest($2::text::text[]) AS i (property_id)
 
 -- name: lock_states
 -- The row locks of a page, in id order: the order that every writer keeps. A locked row is read in its newest version;

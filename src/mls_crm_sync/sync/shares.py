@@ -26,11 +26,8 @@ less than what was stored, never more.
 """
 
 _NAME = b'"ListingKey"'
-_NEAR = 2000
-"""Bytes. A text is looked for ten times as fast as a pattern, unless there is more to look through: then Python begins
-by making plans.
-"""
 _KEY = re.compile(_NAME + rb' ?: ?"([!#-\[\]-~]+)"')
+_USUAL = re.compile(b"{" + _KEY.pattern)  # what most records begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +53,10 @@ class Share(NamedTuple):
 
     def takes(self, data: bytes, begin: int, end: int) -> bool:
         """Whether the record that stands there is ours; what is no record at all is the first share's."""
-        at = data.find(_NAME, begin, min(end, begin + _NEAR))
-        if at < 0:
-            at = data.find(_NAME, begin, end)
-        key = _KEY.match(data, at, end) if at >= 0 else None
+        key = _USUAL.match(data, begin, end)
+        if key is None:
+            at = data.find(_NAME, begin, end)  # a look for one text is ten times as fast as a search
+            key = _KEY.match(data, at, end) if at >= 0 else None
         return (0 if key is None else crc32(key[1])) % self.of == self.number
 
 
