@@ -170,18 +170,23 @@ async def test_change_by_somebody_else_is_seen_in_other_clothes(stored_with_list
     assert (result.tally.changed, result.tally.unchanged) == (1, LAST)
 
 
-async def test_change_by_somebody_else_is_seen(stored: Database, conn: Connection) -> None:
+@pytest.mark.parametrize(
+    ("which", "after"),
+    [(LAST, WORTH_IT_AFTER // SIZE + 1), (LONG - SIZE, LONG // SIZE - 1)],
+    ids=["long before", "as its page is looked at"],
+)
+async def test_change_by_somebody_else_is_seen(stored: Database, conn: Connection, which: int, after: int) -> None:
     """Taken for what was read before, the delivery's own word would be lost, and the count would say it is stored."""
     await a_crm(stored, "a")
-    await a_link(stored, "a", f"L{LAST}")
+    await a_link(stored, "a", f"L{which}")
 
     async def other() -> None:
-        assert (await deliver(stored, orjson.loads(small(LAST, ListPrice=7)))).tally.changed == 1
+        assert (await deliver(stored, orjson.loads(small(which, ListPrice=7)))).tally.changed == 1
 
-    result = await delivered(stored, RECORDS, after=WORTH_IT_AFTER // SIZE + 1, meanwhile=other)
+    result = await delivered(stored, RECORDS, after=after, meanwhile=other)
 
     assert (result.tally.changed, result.tally.unchanged) == (1, LAST)
-    told = [(previous, new) for _, name, previous, new in await history(conn, f"L{LAST}") if name == "ListPrice"]
+    told = [(previous, new) for _, name, previous, new in await history(conn, f"L{which}") if name == "ListPrice"]
     assert told == [("500000", "7"), ("7", "500000")]
     assert await out_of_step(conn) == []
 
