@@ -144,6 +144,15 @@ def test_what_has_the_same_digest_says_the_same_in_all_that_counts(
         assert guessed is not None
         assert sighting is not None
         assert split is not None
+        first = Recogniser(source="test-mls", version="1", volatile=volatile)
+        learned = [
+            first.split(one.encode())
+            for one in ('{"ListingKey":"A","DaysOnMarket":1}', '{"ListingKey":"A","Fetched":1}')
+        ]
+        assert all(learned)
+        again = first.split(data)
+        assert again is not None
+        assert again[0].digest == split[0].digest
         said = {name: value for name, value in record.items() if name not in volatile}
         for digest in (guessed.digest, sighting.digest, split[0].digest):
             assert counted.setdefault(digest, said) == said
@@ -397,6 +406,7 @@ def test_nested_member_of_a_volatile_name_is_not_guessed_away() -> None:
         b'{"ListingKey":"A","DaysOnMarket":5,"X":{"x\\"DaysOnMarket":5}}',
         b'{"ListingKey":"A","X":[{"DaysOnMarket":5}],"DaysOnMarket":5,"Y":1}',
         b'{"ListingKey":"A","DaysOnMarket":5,"X":{"DaysOnMarket":55}}',
+        b'{"ListingKey":"A","X":{"ModificationTimestamp":"5","Y":1},"DaysOnMarket":5,"ModificationTimestamp":"5","Z":1}',
     ],
 )
 def test_nobody_tells_around_a_member_whose_text_stands_twice(record: bytes) -> None:
@@ -404,6 +414,17 @@ def test_nobody_tells_around_a_member_whose_text_stands_twice(record: bytes) -> 
     assert cutter.look(b'{"ListingKey":"A","DaysOnMarket":5}') is not None
 
     assert cutter.look(record) is None
+
+
+def test_members_side_by_side_are_told_whether_they_stood_so_before_or_not() -> None:
+    record = b'{"ListingKey":"A","X":{"V":"1"},"V":"1","W":2,"Z":0}'
+    cutters = [Cutter(["V", "W"], "V") for _ in range(2)]
+    assert cutters[1].look(b'{"ListingKey":"A","V":"1","Y":0,"W":2}') is not None
+
+    told = [cutter.look(record) for cutter in cutters]
+
+    around = b'{"ListingKey":"A","X":{"V":"1"},"V":\x1f,"W":\x1f,"Z":0}'
+    assert [one and b"".join(one.rest) for one in told] == [around, around]
 
 
 def test_volatile_members_are_guessed_wherever_they_have_moved() -> None:

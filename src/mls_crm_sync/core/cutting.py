@@ -4,7 +4,7 @@ Where the values stand is told in one of two ways. No IO.
 
 `look` decodes the key and the volatile members and passes over the rest. Each value is found by its text, name and
 value together. A text is no member, it may stand in another one; so what is cut stands right before the end of the
-record, or its text stands in the record once: then it is the member itself.
+record, or right before another one that was cut, or its text stands in the record once: then it is the member itself.
 
 `guess` decodes nothing: it takes what looks like the volatile members where they stood in the record before, and what
 looks like the key. What it returns means something only if the listing of that key is stored with the same rest, which
@@ -51,7 +51,7 @@ class Around(msgspec.Struct, frozen=True, gc=False):
 class _Run(msgspec.Struct, frozen=True, gc=False):
     """Members that stand side by side: they are looked for together."""
 
-    member: int  # the place of the first among the names
+    last: int  # the place of the last of them among the names
     pick: Callable[[Sequence[msgspec.Raw | None]], Any]  # their values, in order
     names: bytes  # a template: their names, and where their values go
     blank: bytes  # the same without values
@@ -163,7 +163,7 @@ class Cutter:
         template = b",".join([name + b"%b" for name in names])
         clock = self._clock - 1
         return _Run(
-            member=members[0],
+            last=members[-1],
             pick=itemgetter(*members),
             names=template,
             blank=template % ((SEPARATOR,) * len(names)),
@@ -178,26 +178,25 @@ class Cutter:
             return None
         pieces: list[bytes] = []
         end = size = len(data)
-        last = size - 1 if data.endswith(b"}") else 0  # where the last member ends that was not cut
+        known = size - 1  # what ends here is a member of the record itself
         for n in reversed(range(len(plan.runs))):
             run = plan.runs[n]
             try:
                 text = run.names % run.pick(values)
             except TypeError:  # one is absent
                 return None
-            at = last - len(text)
-            is_last = at > 0 and data.startswith(text, at) and data[at - 1] in b",{"
-            if is_last:
-                last = at - 1
-            else:
+            at = known - len(text)
+            is_known = at > 0 and data.startswith(text, at)
+            if not is_known:
                 at = _find(data, text, size - plan.begins[n], 0)
             if at < 0 or at + len(text) > end:
                 return None
-            if not is_last and data.count(run.first + values[run.member]) != 1:  # type: ignore[operator]
+            is_known = is_known or data.count(self._begins[run.last] + values[run.last]) == 1  # type: ignore[operator]
+            if not is_known or data[at - 1] not in b",{":  # behind anything else it may be part of a longer name
                 return _UNTOLD
             pieces += (data[at + len(text) : end], run.blank)
             plan.begins[n] = size - at
-            end = at
+            end, known = at, at - 1
         pieces.append(data[:end])
         return pieces[::-1]
 

@@ -19,13 +19,13 @@ import asyncpg
 
 from mls_crm_sync.core.errors import RunLost, RunNotFound
 
+from .arrays import array_of
 from .database import Connection, Row
 from .queries import load, narrowed
 
 _SQL = load(__file__)
 
 _HASH = re.compile(r"[0-9a-f]{32}")
-_HASHES = re.compile(rf"{_HASH.pattern}(?:,{_HASH.pattern})*")
 
 RunKind = Literal["ingest", "push", "look_up", "replay", "retry", "scheduled", "manual"]
 READS_A_LOCATION: frozenset[RunKind] = frozenset({"ingest", "scheduled", "manual"})
@@ -212,11 +212,9 @@ async def advance(
 
 def _packed(keys: Sequence[str]) -> tuple[str, list[str]]:
     """Return the ids that are hashes, as PostgreSQL writes an array of them, and the others."""
-    hashes, others = ",".join(keys), list[str]()
-    if not _HASHES.fullmatch(hashes) or len(hashes) != 33 * len(keys) - 1:  # seldom; a comma may stand in an id
-        hashes = ",".join(filter(_HASH.fullmatch, keys))
-        others = [key for key in keys if not _HASH.fullmatch(key)]
-    return f"{{{hashes}}}", others
+    if all(map(_HASH.fullmatch, keys)):
+        return array_of(keys), []
+    return array_of([key for key in keys if _HASH.fullmatch(key)]), [key for key in keys if not _HASH.fullmatch(key)]
 
 
 async def note_counts(conn: Connection, run_id: int, counts: Mapping[str, Any]) -> None:

@@ -179,7 +179,8 @@ async def _catching_up(db: Database, scope: Scope | None) -> AsyncIterator[Await
     try:
         yield catching
     finally:
-        catching.cancel()
+        catching.cancel()  # which does nothing to one that is done
+        await asyncio.gather(catching, return_exceptions=True)
 
 
 async def _nothing() -> Collection[str]:
