@@ -70,7 +70,9 @@ class _Plan(msgspec.Struct):
 
 
 class Cutter:
-    """Cuts the values of these members out of records. What it remembers of one only makes the next one quick."""
+    """Cuts the values of these members out of records. What it remembers of one makes the next one quick; where the
+    text of a member stands in a record twice, it may hang on that whether the record can be told.
+    """
 
     def __init__(self, names: Sequence[str], clock: str) -> None:
         """`names`: the volatile members, the `clock` among them."""
